@@ -1,0 +1,32 @@
+"""The errors of the platform: one family, so that a caller needs one `except`.
+
+A message is one line that names the thing, the fact and the cure. It never repeats a library's own message
+(these can hold object addresses) and never holds more of the caller's input than `shown` lets through.
+"""
+
+
+class ChiasmError(Exception):
+    """What chiasm raises on purpose; its message is one line, meant for a person."""
+
+
+class InputError(ChiasmError):
+    """An image, a prompt, a file or an argument that the caller gave is not usable."""
+
+
+class CheckpointError(ChiasmError):
+    """A model folder or a task's file is missing, damaged, foreign or of another version."""
+
+
+class PluginError(ChiasmError):
+    """A task or its plugin broke the contract of `chiasm_registry`."""
+
+
+class TrainingError(ChiasmError):
+    """A training run stopped for a reason that the message names: data, a loss that is not finite, a resume that does not fit."""
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """`value` as it may stand in a message: on one line, control characters escaped, cut to `limit` characters."""
+    text = value if isinstance(value, str) else str(value)
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: 4 * limit])
+    return text if len(text) <= limit else text[: limit - 1] + "…"

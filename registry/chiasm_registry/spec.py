@@ -1,0 +1,51 @@
+"""What a task declares before torch is loaded. Pure data: it can be listed, compared and stored with a checkpoint."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from .outputs import Output
+
+API_VERSION = "1.0"
+
+TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+TaskToken = Annotated[str, StringConstraints(pattern=r"^\[[A-Z][A-Z0-9_]{0,62}\]$")]
+
+
+class NoOptions(BaseModel):
+    """The options schema of a task that takes none."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class TaskSpec(BaseModel):
+    """A task's declaration.
+
+    `token` is emitted by the model behind `<ref>phrase</ref>`; `embeddings` is K, the number of learned vectors fed
+    behind it; `output` is the schema each answer is checked against; `options` is what `Model.run` may carry to the
+    decoder; `after` names tasks whose outputs for the same phrase the decoder wants to see first (it orders them, it
+    never triggers them).
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    name: TaskName
+    token: TaskToken
+    embeddings: Annotated[int, Field(ge=1, le=1024)]
+    output: type[Output]
+    summary: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    options: type[BaseModel] = NoOptions
+    after: tuple[TaskName, ...] = ()
+    needs_image: bool = True
+    api: str = ">=1,<2"
+    phrasings: tuple[str, ...] = ()
+
+    @field_validator("output")
+    @classmethod
+    def _strict_schema(cls, output: type[Output]) -> type[Output]:
+        config = output.model_config
+        if config.get("extra") != "forbid" or config.get("allow_inf_nan") is not False or not config.get("frozen"):
+            raise ValueError(f"{output.__name__} loosens Output's configuration; keep extra='forbid', allow_inf_nan=False and frozen=True")
+        return output

@@ -1,0 +1,32 @@
+"""The one object a plugin hands over: its spec, and the functions that are called only when they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from .contract import Canvas, CoreInfo, Decoder, Metric, Sample
+from .outputs import Output
+from .spec import TaskSpec
+
+
+class Task:
+    """Subclass it, set `spec`, write `decoder`. Import torch inside the functions, never at the top of the file."""
+
+    spec: ClassVar[TaskSpec]
+
+    def decoder(self, core: CoreInfo) -> Decoder:
+        """A freshly initialised decoder for a core of this shape."""
+        raise NotImplementedError(f"task {self.spec.name!r} has no decoder(); write one that returns an nn.Module with decode()")
+
+    def targets(self, sample: Sample) -> Sequence[Any]:
+        """One training target for each of `sample.phrases`, in order, in any form the decoder's `loss` understands."""
+        raise NotImplementedError(f"task {self.spec.name!r} cannot be trained: it has no targets()")
+
+    def metric(self) -> Metric | None:
+        """How the task is scored over a data set, or None."""
+        return None
+
+    def draw(self, canvas: Canvas, output: Output) -> bool:
+        """Draw one output; False leaves it to core, which draws boxes, masks and points by itself."""
+        return False
