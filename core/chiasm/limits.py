@@ -18,6 +18,7 @@ class Limits:
     phrases: int = 5_000  # in one request
     phrases_at_once: int = 100  # branches of one guided pass; more are run in chunks on the same prefix
     images: int = 64  # of one request
+    tokenizer_bytes: int = 64 * 2**20  # of a tokenizer.json
     new_tokens: int = 512  # of one answer
     routes: int = 100  # of one answer
     items: int = 10_000  # of one output

@@ -1,0 +1,9 @@
+"""Words in, ids out: template pieces and a user's words are encoded apart and joined as ids, never as strings."""
+
+from __future__ import annotations
+
+from .gate import check_phrases, check_text
+from .tokenizer import Tokenizer, load_tokenizer
+from .vocabulary import CONTROL_TOKENS, train_tokenizer
+
+__all__ = ["CONTROL_TOKENS", "Tokenizer", "check_phrases", "check_text", "load_tokenizer", "train_tokenizer"]
