@@ -1,0 +1,12 @@
+"""The command line. `main` is the console script; it loads no torch and no plugin until a command needs them."""
+
+from __future__ import annotations
+
+import sys
+
+
+def main() -> None:
+    """Run the command line on `sys.argv` and leave with its exit code: 0, 1, 2 or 130."""
+    from .app import run
+
+    sys.exit(run(sys.argv[1:]))

@@ -1,0 +1,70 @@
+"""The commands by name, and the road from arguments to an exit code.
+
+A command is one file, `cli/NAME.py`. At its top it imports nothing but the standard library, typer and
+`chiasm_registry.errors`; everything heavier (torch, numpy, a plugin, `chiasm.model`, rich's progress) is imported inside
+the function, so that `chiasm --help` stays quick. The file holds either
+    def command(...) -> None     a typer function; its docstring's first line is the help, or
+    app = typer.Typer(...)       a group of commands, as `plugins` is,
+and stands in `COMMANDS` below. A command never catches ChiasmError and never calls `sys.exit`: it raises, and `errors.guarded`
+turns what was raised into one line and an exit code; `raise typer.Exit(2)` is for a command that has printed its own
+messages (some images of many were bad). Results go to stdout, progress and messages to stderr.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Annotated
+
+import typer
+
+from .errors import guarded
+
+COMMANDS = {
+    "predict": "chiasm.cli.predict",
+    "eval": "chiasm.cli.evaluate",
+    "score": "chiasm.cli.score",
+    "train": "chiasm.cli.train",
+    "plugins": "chiasm.cli.plugins",
+}
+
+
+def build() -> typer.Typer:
+    """The typer application with every command mounted."""
+    app = typer.Typer(
+        name="chiasm", no_args_is_help=True, add_completion=False, rich_markup_mode=None, callback=_chiasm,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    for name, home in COMMANDS.items():
+        module = import_module(home)
+        if hasattr(module, "command"):
+            app.command(name)(module.command)
+        else:
+            app.add_typer(module.app, name=name)
+    return app
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line; the exit code is 0 done, 1 our fault, 2 bad input, 130 interrupted."""
+    return guarded(lambda: _invoke(arguments))
+
+
+def _invoke(arguments: Sequence[str]) -> None:
+    # Not typer's own main(): it prints boxes of several lines, and leaves with 1 when the reader of stdout is gone.
+    command = typer.main.get_command(build())
+    with command.make_context("chiasm", list(arguments)) as context:
+        command.invoke(context)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        import chiasm
+
+        typer.echo(f"chiasm {chiasm.__version__}")
+        raise typer.Exit
+
+
+def _chiasm(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+) -> None:
+    """One model says what it sees; plugins show it."""
