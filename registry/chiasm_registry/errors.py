@@ -22,7 +22,7 @@ class PluginError(ChiasmError):
 
 
 class TrainingError(ChiasmError):
-    """A training run stopped for a reason that the message names: data, a loss that is not finite, a resume that does not fit."""
+    """A training run stopped, and the message says why: data, a loss that is not finite, a resume that does not fit."""
 
 
 def shown(value: object, limit: int = 80) -> str:

@@ -47,5 +47,6 @@ class TaskSpec(BaseModel):
     def _strict_schema(cls, output: type[Output]) -> type[Output]:
         config = output.model_config
         if config.get("extra") != "forbid" or config.get("allow_inf_nan") is not False or not config.get("frozen"):
-            raise ValueError(f"{output.__name__} loosens Output's configuration; keep extra='forbid', allow_inf_nan=False and frozen=True")
+            cure = "keep extra='forbid', allow_inf_nan=False and frozen=True"
+            raise ValueError(f"{output.__name__} loosens Output's configuration; {cure}")
         return output

@@ -17,7 +17,7 @@ class Task:
 
     def decoder(self, core: CoreInfo) -> Decoder:
         """A freshly initialised decoder for a core of this shape."""
-        raise NotImplementedError(f"task {self.spec.name!r} has no decoder(); write one that returns an nn.Module with decode()")
+        raise NotImplementedError(f"task {self.spec.name!r} has no decoder(); return an nn.Module with decode()")
 
     def targets(self, sample: Sample) -> Sequence[Any]:
         """One training target for each of `sample.phrases`, in order, in any form the decoder's `loss` understands."""
