@@ -3,7 +3,21 @@
 from __future__ import annotations
 
 from .gate import check_phrases, check_text
+from .prompt import Prompt, build_prompt
+from .templates import TEMPLATES, Template, render
 from .tokenizer import Tokenizer, load_tokenizer
 from .vocabulary import CONTROL_TOKENS, train_tokenizer
 
-__all__ = ["CONTROL_TOKENS", "Tokenizer", "check_phrases", "check_text", "load_tokenizer", "train_tokenizer"]
+__all__ = [
+    "CONTROL_TOKENS",
+    "TEMPLATES",
+    "Prompt",
+    "Template",
+    "Tokenizer",
+    "build_prompt",
+    "check_phrases",
+    "check_text",
+    "load_tokenizer",
+    "render",
+    "train_tokenizer",
+]

@@ -1,0 +1,106 @@
+"""A conversation as ids. Who wrote an id is known by its position, so no user can open a turn, an image or a route."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from chiasm_registry.errors import ChiasmError, InputError
+
+from ..limits import LIMITS
+from .gate import check_text
+from .templates import IMAGE_TOKEN, Piece, Template, Turn, find_template, pieces
+from .tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """What a model is fed: ids, and for each image where its context tokens stand (start, stop)."""
+
+    ids: tuple[int, ...]
+    image_spans: tuple[tuple[int, int], ...]
+
+
+def build_prompt(
+    tokenizer: Tokenizer,
+    template: Template | str,
+    turns: Sequence[Turn],
+    image_tokens: Sequence[int],
+    *,
+    system: str | None = None,
+    max_chars: int = LIMITS.prompt_chars,
+    max_tokens: int | None = None,
+) -> Prompt:
+    """Ids of a conversation; `image_tokens` holds the number of context tokens of each image.
+
+    Questions, answers and the system message are encoded as the user's words. Refused with an `InputError`: text that
+    does not pass the gate, an earlier turn without an answer, an image without tokens, more than `max_tokens` ids.
+    """
+    found = find_template(template)
+    turns = _checked(turns, image_tokens, max_chars)
+    if system is not None:
+        system = check_text(system, "the system message", max_chars=max_chars)
+    prompt = _joined(tokenizer, list(pieces(found, turns, system, image_tokens)))
+    if max_tokens is not None and len(prompt.ids) > max_tokens:
+        count, images = len(prompt.ids), sum(image_tokens)
+        raise InputError(f"the prompt has {count:,} tokens, {images:,} for images; the model takes {max_tokens:,}")
+    return prompt
+
+
+def _checked(turns: Sequence[Turn], image_tokens: Sequence[int], max_chars: int) -> list[Turn]:
+    if not turns:
+        raise InputError("the conversation has no turn; give a question")
+    if any(count < 1 for count in image_tokens):
+        raise InputError("each image needs at least one token")
+    checked: list[Turn] = []
+    for place, (question, answer) in enumerate(turns, start=1):
+        if answer is None and place < len(turns):
+            raise InputError(f"answer {place} is missing; only the last turn may be without one")
+        question = check_text(question, f"question {place}" if len(turns) > 1 else "the prompt", max_chars=max_chars)
+        answer = None if answer is None else check_text(answer, f"answer {place}", max_chars=max_chars)
+        checked.append((question, answer))
+    return checked
+
+
+def _joined(tokenizer: Tokenizer, parts: Sequence[Piece]) -> Prompt:
+    """Encode neighbouring pieces of ours together, each user field alone, and join ids; then compare with the plan."""
+    ids = list(tokenizer.prefix)
+    plan = [place for place, token in enumerate(ids) if token in tokenizer.control_ids.values()]
+    spans: list[tuple[int, int]] = []
+    for origin, group in groupby(parts, key=lambda piece: piece.origin):
+        if origin == "user":
+            for piece in group:
+                ids += tokenizer.encode_user(piece.text)
+            continue
+        text = "".join(piece.text for piece in group)
+        new = tokenizer.encode_template(text)
+        plan += _planned(text, new, tokenizer.control_ids, len(ids))
+        if origin == "image":
+            spans.append((len(ids), len(ids) + len(new)))
+        ids += new
+    _check_plan(ids, plan, spans, tokenizer)
+    return Prompt(tuple(ids), tuple(spans))
+
+
+def _planned(text: str, ids: Sequence[int], control_ids: Mapping[str, int], offset: int) -> list[int]:
+    """Positions of the control tokens that are written in a piece of ours; each one written must be there, in order."""
+    written = re.findall("|".join(map(re.escape, sorted(control_ids, key=len, reverse=True))), text)
+    there = set(control_ids.values())
+    positions = [place for place, token in enumerate(ids) if token in there]
+    if [ids[place] for place in positions] != [control_ids[token] for token in written]:
+        raise ChiasmError("the template's control tokens are not what this tokenizer makes of them; they do not fit")
+    return [offset + place for place in positions]
+
+
+def _check_plan(
+    ids: Sequence[int], plan: Sequence[int], spans: Sequence[tuple[int, int]], tokenizer: Tokenizer
+) -> None:
+    controls = set(tokenizer.control_ids.values())
+    if [place for place, token in enumerate(ids) if token in controls] != list(plan):
+        raise ChiasmError("a control token stands where none was planned; the prompt is not sent")
+    image_id = tokenizer.control_ids.get(IMAGE_TOKEN)
+    places = [place for place, token in enumerate(ids) if token == image_id]
+    if places != [place for start, stop in spans for place in range(start, stop)]:
+        raise ChiasmError("the image's places are not where they were planned; the prompt is not sent")

@@ -1,0 +1,117 @@
+"""How a conversation is laid out for a model: pieces of ours and words of the user, in order, each with its origin.
+
+A template is data of the program, never of a checkpoint folder; there is no template language and no filter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Literal
+
+from chiasm_registry.errors import ChiasmError, shown
+
+Turn = tuple[str, str | None]  # question, answer; the last answer is None when the model shall speak
+
+IMAGE_OPEN, IMAGE_TOKEN, IMAGE_CLOSE = "<img>", "<IMG_CONTEXT>", "</img>"
+
+# the sentence that the InternVL2 models were trained with; it stands only in the authors' conversation code
+_INTERNVL2_SYSTEM = (
+    "你是由上海人工智能实验室联合商汤科技开发的书生多模态大模型，英文名叫InternVL, 是一个有用无害的人工智能助手。"
+)
+
+
+@dataclass(frozen=True)
+class Template:
+    """The fixed strings around a conversation; `close` ends every message, `stop` is the token that ends an answer."""
+
+    name: str
+    user_open: str
+    assistant_open: str
+    close: str
+    system_open: str | None = None  # None: a template without system messages
+    system: str | None = None  # said when the caller gives none
+
+    @property
+    def stop(self) -> str:
+        return self.close.strip()
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some text and who wrote it; an image's context tokens are a piece of their own."""
+
+    text: str
+    origin: Literal["template", "user", "image"]
+
+
+_NANO = Template("nano", "<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>")
+_CHATML = ("<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>", "<|im_start|>system\n", _INTERNVL2_SYSTEM)
+_PHI3 = ("<|user|>\n", "<|assistant|>\n", "<|end|>", "<|system|>\n", _INTERNVL2_SYSTEM)
+
+TEMPLATES: Mapping[str, Template] = MappingProxyType(
+    {
+        template.name: template
+        for template in (
+            _NANO,
+            Template("internlm2-chat", *_CHATML),
+            Template("Hermes-2", *_CHATML),
+            Template("phi3-chat", *_PHI3),
+        )
+    }
+)
+
+
+def find_template(template: Template | str) -> Template:
+    """The template of this name; one that is already a `Template` comes back as it is."""
+    if isinstance(template, Template):
+        return template
+    if template not in TEMPLATES:
+        raise ChiasmError(f"no template '{shown(template, 40)}'; there are {', '.join(TEMPLATES)}")
+    return TEMPLATES[template]
+
+
+def render(
+    template: Template | str, turns: Sequence[Turn], system: str | None = None, image_tokens: Sequence[int] = ()
+) -> str:
+    """The whole conversation as one string, to look at or to compare; what a model is fed comes from `build_prompt`."""
+    return "".join(piece.text for piece in pieces(find_template(template), turns, system, image_tokens))
+
+
+def pieces(
+    template: Template, turns: Sequence[Turn], system: str | None, image_tokens: Sequence[int]
+) -> Iterator[Piece]:
+    """The conversation in order; images stand in front of the first question, an empty message is a bare opening."""
+    yield from _system(template, system)
+    for place, (question, answer) in enumerate(turns, start=1):
+        yield Piece(template.user_open, "template")
+        if place == 1:
+            for count in image_tokens:
+                yield from _image(count)
+        yield from _message(template, question)
+        yield Piece(template.assistant_open, "template")
+        yield from _message(template, answer)
+
+
+def _system(template: Template, system: str | None) -> Iterator[Piece]:
+    message = template.system if system is None else system
+    if message is None:
+        return
+    if template.system_open is None:
+        raise ChiasmError(f"the template '{template.name}' takes no system message")
+    yield Piece(template.system_open, "template")
+    yield Piece(message, "user")
+    yield Piece(template.close, "template")
+
+
+def _image(count: int) -> Iterator[Piece]:
+    yield Piece(IMAGE_OPEN, "template")
+    yield Piece(IMAGE_TOKEN * count, "image")
+    yield Piece(IMAGE_CLOSE + "\n", "template")
+
+
+def _message(template: Template, text: str | None) -> Iterator[Piece]:
+    if text:
+        yield Piece(text, "user")
+        yield Piece(template.close, "template")
