@@ -14,6 +14,8 @@ from .gate import check_text
 from .templates import IMAGE_TOKEN, Piece, Template, Turn, find_template, pieces
 from .tokenizer import Tokenizer
 
+_MARKER = re.compile(r"<[^<>\s]+>")  # what our fixed strings write where a control token is meant
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -86,11 +88,11 @@ def _joined(tokenizer: Tokenizer, parts: Sequence[Piece]) -> Prompt:
 
 def _planned(text: str, ids: Sequence[int], control_ids: Mapping[str, int], offset: int) -> list[int]:
     """Positions of the control tokens that are written in a piece of ours; each one written must be there, in order."""
-    written = re.findall("|".join(map(re.escape, sorted(control_ids, key=len, reverse=True))), text)
+    written = _MARKER.findall(text)
     there = set(control_ids.values())
     positions = [place for place, token in enumerate(ids) if token in there]
-    if [ids[place] for place in positions] != [control_ids[token] for token in written]:
-        raise ChiasmError("the template's control tokens are not what this tokenizer makes of them; they do not fit")
+    if [ids[place] for place in positions] != [control_ids.get(token) for token in written]:
+        raise ChiasmError("template and tokenizer do not fit: a marker of the template is no control token of its own")
     return [offset + place for place in positions]
 
 
