@@ -103,7 +103,7 @@ def _clipped(box: Window, window: Window, size: int) -> Window:
 
 
 def pyramid_level(affine: Affine, source: int, size: int) -> int:
-    """How often a picture of `source` pixels is halved before it is sampled for a view of `size`: shrunk, not aliased."""
+    """How often a picture of `source` pixels is halved before sampling it for a view of `size`, against aliasing."""
     a, b, _, d, e, _ = affine
     shrink = source / max(math.sqrt(abs(a * e - b * d)) * size, 1e-6)
     return min(max(math.floor(math.log2(shrink) + SHARPNESS), 0), LEVELS - 1)
@@ -171,7 +171,7 @@ def sample_colours(rng: Random, strength: float, grey: float) -> tuple[float, ..
 
 
 def colour_map(brightness: float, contrast: float, saturation: float, turn: float) -> tuple[float, ...]:
-    """12 floats of a (3, 4) matrix: a turn about grey (radians), then saturation, brightness and contrast as factors."""
+    """12 floats of a (3, 4) matrix: a turn about grey in radians, then factors of saturation, brightness, contrast."""
     cos, sin = math.cos(turn), math.sin(turn) / math.sqrt(3.0)
     same, up, down = cos + (1 - cos) / 3, (1 - cos) / 3 - sin, (1 - cos) / 3 + sin
     hue = ((same, up, down), (down, same, up), (up, down, same))

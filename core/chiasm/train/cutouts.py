@@ -26,6 +26,7 @@ MARGIN = 4  # empty pixels around the object, so that its soft edge fits
 SMALLEST_PX = 24  # of a cut-out's shorter side in its photograph
 FILL = (0.25, 0.98)  # how much of its box a usable mask covers: less is a fragment, more is only the box
 EDGE_PX = 1.0  # a box this near to the photograph's edge is cut by it
+CROWDED = (0.3, 0.6)  # share of a box under other boxes: from the first on taken last, from the second on never
 
 
 @dataclass(frozen=True)
@@ -94,22 +95,44 @@ class _Cutout:
 
 
 def _candidates(records: Sequence[Record], per_name: int, seed: int) -> list[tuple[Record, list[int]]]:
-    """Records with the objects to cut from each; whole objects are taken before those at the photograph's edge."""
+    """Records with the objects to cut from each; objects that are seen whole are taken before those that may not be."""
     rng = Random(seed)
     by_name: dict[str, list[tuple[bool, float, int, int]]] = defaultdict(list)
     for number, record in enumerate(records):
         for position, thing in enumerate(record.objects):
-            x0, y0, x1, y1 = thing.box_xyxy
-            has_mask = position < len(record.segments) and record.segments[position] is not None
-            if has_mask and not thing.crowd and min(x1 - x0, y1 - y0) >= SMALLEST_PX:
-                height, width = record.size_hw
-                cut = min(x0, y0) < EDGE_PX or x1 > width - EDGE_PX or y1 > height - EDGE_PX
-                by_name[thing.name].append((cut, rng.random(), number, position))
+            if _has_mask(record, position) and (crowded := _crowded(record, position)) < CROWDED[1]:
+                partial = crowded >= CROWDED[0] or _at_edge(thing.box_xyxy, record.size_hw)
+                by_name[thing.name].append((partial, rng.random(), number, position))
     chosen: dict[int, list[int]] = defaultdict(list)
     for entries in by_name.values():
         for _, _, number, position in sorted(entries)[:per_name]:
             chosen[number].append(position)
     return [(records[number], sorted(positions)) for number, positions in sorted(chosen.items())]
+
+
+def _has_mask(record: Record, position: int) -> bool:
+    thing = record.objects[position]
+    x0, y0, x1, y1 = thing.box_xyxy
+    known = position < len(record.segments) and record.segments[position] is not None
+    return known and not thing.crowd and min(x1 - x0, y1 - y0) >= SMALLEST_PX
+
+
+def _at_edge(box_xyxy: tuple[float, float, float, float], size_hw: tuple[int, int]) -> bool:
+    x0, y0, x1, y1 = box_xyxy
+    return min(x0, y0) < EDGE_PX or x1 > size_hw[1] - EDGE_PX or y1 > size_hw[0] - EDGE_PX
+
+
+def _crowded(record: Record, position: int) -> float:
+    """How much of an object's box lies under others' boxes that do not hold it: what may stand in front of it."""
+    box = record.objects[position].box_xyxy
+    area = (box[2] - box[0]) * (box[3] - box[1])
+    shared = 0.0
+    for other, thing in enumerate(record.objects):
+        x0, y0, x1, y1 = thing.box_xyxy
+        width, height = min(x1, box[2]) - max(x0, box[0]), min(y1, box[3]) - max(y0, box[1])
+        if other != position and width > 0 and height > 0 and width * height < 0.9 * area:
+            shared += width * height
+    return shared / area
 
 
 def _cut_record(record: Record, positions: Sequence[int]) -> list[_Cutout]:
