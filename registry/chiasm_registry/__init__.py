@@ -1,17 +1,32 @@
 """The contract between chiasm's core and its tasks: pydantic and pluggy only, no torch and no numpy at import."""
 
-from .contract import CoreInfo, Decoder, MapInfo, Route, Sample, SampleObject, Scene
+from .contract import Canvas, CoreInfo, Decoder, MapInfo, Metric, Route, Sample, SampleObject, Scene, TrainableDecoder
+from .dispatch import dispatch
 from .errors import CheckpointError, ChiasmError, InputError, PluginError, TrainingError
 from .geometry import Box, Mask, Point
 from .hooks import hookimpl
-from .outputs import Boxes, Found, Masks, Output, Points, ScoredBox, ScoredMask, ScoredPoint
+from .outputs import (
+    Boxes,
+    Found,
+    Masks,
+    Notice,
+    Output,
+    Picture,
+    Points,
+    ScoredBox,
+    ScoredMask,
+    ScoredPoint,
+    UnknownOutput,
+)
 from .spec import API_VERSION, NoOptions, TaskSpec
+from .table import TableEntry, TaskTable
 from .task import Task
 
 __all__ = [
     "API_VERSION",
     "Box",
     "Boxes",
+    "Canvas",
     "CheckpointError",
     "ChiasmError",
     "CoreInfo",
@@ -21,8 +36,11 @@ __all__ = [
     "MapInfo",
     "Mask",
     "Masks",
+    "Metric",
     "NoOptions",
+    "Notice",
     "Output",
+    "Picture",
     "PluginError",
     "Point",
     "Points",
@@ -33,8 +51,13 @@ __all__ = [
     "ScoredBox",
     "ScoredMask",
     "ScoredPoint",
+    "TableEntry",
     "Task",
     "TaskSpec",
+    "TaskTable",
+    "TrainableDecoder",
     "TrainingError",
+    "UnknownOutput",
+    "dispatch",
     "hookimpl",
 ]

@@ -89,6 +89,9 @@ class Sample:
     objects: tuple[SampleObject, ...]
     phrases: tuple[str, ...]
     matches: tuple[tuple[int, ...], ...]  # for each phrase the indices of the objects it means
+    meanings: tuple[
+        tuple[str, ...], ...
+    ] = ()  # for each phrase the category names it stands for; () for an unknown word
 
 
 @runtime_checkable
@@ -102,6 +105,9 @@ class Decoder(Protocol):
 
 class TrainableDecoder(Decoder, Protocol):
     """A decoder that can be trained: `targets` come from `Task.targets`, nested as the routes are."""
+
+    def prepare(self, options: Mapping[str, Any], initial: Mapping[str, Tensor]) -> None:
+        """Called once before training: the task's part of the config, and initial weights (may be empty)."""
 
     def loss(
         self, scenes: Sequence[Scene], routes: Sequence[Sequence[Route]], targets: Sequence[Sequence[Any]]

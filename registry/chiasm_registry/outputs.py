@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
+import io
 from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo
 
 from .geometry import Box, Mask, Point
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+NOTICE_CHARS = 400
+PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+MAX_PICTURE_PIXELS = 2**26
 
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
 
@@ -84,3 +94,76 @@ class Points(Output):
     """One point in each thing the phrase means."""
 
     items: tuple[ScoredPoint, ...] = ()
+
+
+def _from_base64(png: Any, info: ValidationInfo) -> Any:
+    if info.mode != "json" or not isinstance(png, str):
+        return png
+    try:
+        return base64.b64decode(png, validate=True)
+    except binascii.Error:
+        raise ValueError("a picture must be a PNG file in base64") from None
+
+
+def _sound_png(png: bytes) -> bytes:
+    height, width = _png_size_hw(png)
+    if not png.startswith(PNG_HEAD) or not 1 <= height * width <= MAX_PICTURE_PIXELS:
+        raise ValueError(f"a picture must be a PNG file of 1 to {MAX_PICTURE_PIXELS} pixels")
+    return png
+
+
+def _png_size_hw(png: bytes) -> tuple[int, int]:
+    return int.from_bytes(png[20:24], "big"), int.from_bytes(png[16:20], "big")
+
+
+class Picture(Output):
+    """One picture, kept as the bytes of a PNG file; in JSON these are base64."""
+
+    png: Annotated[
+        bytes,
+        BeforeValidator(_from_base64),
+        AfterValidator(_sound_png),
+        PlainSerializer(lambda png: base64.b64encode(png).decode("ascii"), return_type=str, when_used="json"),
+    ]
+
+    @classmethod
+    def from_image(cls, image: Image) -> Picture:
+        """The picture of a PIL image."""
+        file = io.BytesIO()
+        image.save(file, format="PNG")
+        return cls(png=file.getvalue())
+
+    @property
+    def size_hw(self) -> tuple[int, int]:
+        """Height and width as the file's header states them."""
+        return _png_size_hw(self.png)
+
+    @property
+    def image(self) -> Image:
+        """The picture as a PIL image, decoded anew at each call."""
+        import PIL.Image
+
+        image = PIL.Image.open(io.BytesIO(self.png), formats=["PNG"])
+        image.load()
+        return image
+
+
+class UnknownOutput(Output):
+    """An answer read back from a file whose task is not installed here; its fields are kept in `model_extra`."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True, allow_inf_nan=False)
+
+
+def _one_line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("a notice is one line of printable characters")
+    return text
+
+
+class Notice(BaseModel):
+    """What a person should know about an answer, in one line; `task` names the task it is about, if it is about one."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    text: Annotated[str, Field(min_length=1, max_length=NOTICE_CHARS), AfterValidator(_one_line)]
+    task: str | None = None

@@ -46,7 +46,8 @@ class TaskSpec(BaseModel):
     @classmethod
     def _strict_schema(cls, output: type[Output]) -> type[Output]:
         config = output.model_config
-        if config.get("extra") != "forbid" or config.get("allow_inf_nan") is not False or not config.get("frozen"):
-            cure = "keep extra='forbid', allow_inf_nan=False and frozen=True"
+        kept = {"extra": "forbid", "allow_inf_nan": False, "frozen": True, "strict": True}
+        if any(config.get(key) != value for key, value in kept.items()) or config.get("arbitrary_types_allowed"):
+            cure = "keep extra='forbid', allow_inf_nan=False, frozen=True and strict=True, and no arbitrary types"
             raise ValueError(f"{output.__name__} loosens Output's configuration; {cure}")
         return output

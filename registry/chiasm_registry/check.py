@@ -1,0 +1,132 @@
+"""What a decoder gives back, checked: the right class, not too much, finite, inside the image. Refuses, never repairs.
+
+The one exception is rounding: up to half a pixel outside the image is moved to its edge.
+"""
+
+from __future__ import annotations
+
+import datetime
+import decimal
+import enum
+import math
+import pathlib
+import uuid
+from itertools import islice
+from typing import Any
+
+from pydantic import BaseModel
+
+from .errors import PluginError, shown
+from .geometry import Box, Mask, Point, clip_xyxy
+from .outputs import Found, Output
+
+ROUNDING_PX = 0.5
+MAX_DEPTH = 32
+MAX_CHARS = 2**26  # of all texts and bytes in one output
+VALUES_PER_ITEM = 32  # a ready kind's item is made of up to 16 values
+
+_PLAIN = (type(None), bool, int, float, enum.Enum, decimal.Decimal, uuid.UUID, pathlib.PurePath)
+_TIMES = (datetime.date, datetime.time, datetime.timedelta)
+_COLLECTIONS = (tuple, list, dict, set, frozenset)
+
+
+def check_answers(answers: object, num_routes: int) -> list[object]:
+    """A decoder's whole answer as a list of one object a route; lazy sequences and subclasses are refused unread."""
+    if type(answers) not in (list, tuple):
+        raise PluginError(f"decode() must return a list or tuple of outputs, not {shown(type(answers).__name__, 40)}")
+    assert isinstance(answers, (list, tuple))
+    if len(answers) != num_routes:
+        raise PluginError(f"decode() returned {len(answers)} outputs for {num_routes} routes; return one a route")
+    return list(answers)
+
+
+def check_output(
+    answer: object, *, schema: type[Output], phrase: str, size_hw: tuple[int, int] | None, max_items: int
+) -> Output:
+    """A fresh, validated copy of one answer with its phrase; without `size_hw` places are not compared to an image."""
+    if type(answer) is not schema:
+        raise PluginError(f"decode() must return {schema.__name__}, not {shown(type(answer).__name__, 40)}")
+    assert isinstance(answer, Output)
+    _measure(answer, max_items)
+    output: Output = schema.model_validate({**answer.model_dump(warnings=False), "phrase": phrase})
+    output = _inside(output, size_hw)
+    for found in islice(output.found(), max_items + 1):
+        _check_found(found, size_hw)
+    return output
+
+
+def _measure(output: Output, max_items: int) -> None:
+    """Refuse what is too long, too deep or no plain value, before anything of it is copied."""
+    values, chars = 0, 0
+    pending: list[tuple[Any, int]] = [(output, 0)]
+    while pending:
+        value, depth = pending.pop()
+        values += 1
+        if isinstance(value, (str, bytes)):
+            chars += len(value)
+        elif isinstance(value, BaseModel) or type(value) in _COLLECTIONS:
+            parts = vars(value) if isinstance(value, BaseModel) else value
+            if len(parts) > max_items:
+                raise PluginError(f"the output holds {len(parts)} items; the limit is {max_items}")
+            whole = [*parts, *parts.values()] if isinstance(parts, dict) else parts
+            pending.extend((part, depth + 1) for part in whole)
+        elif not isinstance(value, _PLAIN + _TIMES):
+            raise PluginError(f"the output holds a {shown(type(value).__name__, 40)}; only plain values can be kept")
+        if values > VALUES_PER_ITEM * max_items or chars > MAX_CHARS or depth > MAX_DEPTH:
+            raise PluginError(f"the output is too large: {values} values, {chars} characters, depth {depth}")
+
+
+def _inside(value: Any, size_hw: tuple[int, int] | None) -> Any:
+    """`value` with every number checked to be finite and every place to be inside the image."""
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PluginError("the output holds a number that is not finite")
+    if isinstance(value, Box):
+        return _inside_box(value, size_hw)
+    if isinstance(value, Point):
+        _check_near((*value.xy, *value.xy), size_hw, "point")
+        return value if size_hw is None else Point(xy=clip_xyxy((*value.xy, *value.xy), size_hw)[:2])
+    if isinstance(value, Mask):
+        if size_hw is not None and value.size_hw != tuple(size_hw):
+            raise PluginError(f"a mask has size {value.size_hw}, the image {tuple(size_hw)} (height, width)")
+        return value
+    if isinstance(value, BaseModel):
+        parts = {name: (part, _inside(part, size_hw)) for name, part in value}
+        update = {name: new for name, (old, new) in parts.items() if new is not old}
+        return value.model_copy(update=update) if update else value
+    if isinstance(value, (tuple, list)):
+        items = [_inside(item, size_hw) for item in value]
+        return value if all(new is old for new, old in zip(items, value, strict=True)) else type(value)(items)
+    if isinstance(value, dict):
+        return {key: _inside(item, size_hw) for key, item in value.items()}
+    return value
+
+
+def _inside_box(box: Box, size_hw: tuple[int, int] | None) -> Box:
+    _check_near(box.xyxy, size_hw, "box")
+    if size_hw is None:
+        return box
+    clipped = clip_xyxy(box.xyxy, size_hw)
+    return box if clipped == box.xyxy else Box(xyxy=clipped)
+
+
+def _check_near(xyxy: tuple[float, float, float, float], size_hw: tuple[int, int] | None, kind: str) -> None:
+    if size_hw is None:
+        return
+    height, width = size_hw
+    x0, y0, x1, y1 = xyxy
+    if min(x0, y0) < -ROUNDING_PX or x1 > width + ROUNDING_PX or y1 > height + ROUNDING_PX:
+        place = ", ".join(f"{number:.6g}" for number in xyxy)
+        raise PluginError(f"a {kind} at ({place}) is outside the image of {width} x {height} pixels")
+
+
+def _check_found(found: object, size_hw: tuple[int, int] | None) -> None:
+    if type(found) is not Found:
+        raise PluginError(f"found() must yield Found, not {shown(type(found).__name__, 40)}")
+    score, box, mask, of = found
+    if score is not None and not (isinstance(score, float) and 0.0 <= score <= 1.0):
+        raise PluginError("found() yields a score that is not a float from 0 to 1")
+    if not (box is None or type(box) is Box) or not (mask is None or type(mask) is Mask):
+        raise PluginError("found() yields a box or a mask of a foreign class")
+    if of is not None and not (type(of) is int and of >= 0):
+        raise PluginError("found() yields an `of` that is no index")
+    _inside([box, mask], size_hw)
