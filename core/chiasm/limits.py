@@ -25,6 +25,8 @@ class Limits:
     decode_s: float = 60.0  # of one decoder call before a notice says that it is slow
     json_bytes: int = 512 * 2**20  # of an annotation or result file
     json_depth: int = 64
+    header_bytes: int = 10 * 2**20  # of a safetensors file
+    tensors: int = 20_000  # of one safetensors file
     score_s: float = 1_800.0  # of a scoring child process
 
 

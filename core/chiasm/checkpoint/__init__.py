@@ -1,0 +1,20 @@
+"""Model folders: a manifest that vouches for every byte, weights as safetensors, one file a task. Never a pickle."""
+
+from __future__ import annotations
+
+from .manifest import FORMAT, Manifest, TaskEntry
+from .read import Checkpoint, read_checkpoint
+from .taskfile import TaskFile, read_task_file, write_task_file
+from .write import write_checkpoint
+
+__all__ = [
+    "FORMAT",
+    "Checkpoint",
+    "Manifest",
+    "TaskEntry",
+    "TaskFile",
+    "read_checkpoint",
+    "read_task_file",
+    "write_checkpoint",
+    "write_task_file",
+]

@@ -1,0 +1,100 @@
+"""Single files: read whole through one descriptor, written whole or not at all; hints for what is no weight file."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import stat
+from collections.abc import Iterable
+from pathlib import Path
+
+from chiasm_registry.errors import CheckpointError, shown
+
+_REASONS = {
+    errno.ENOENT: "does not exist",
+    errno.ENOTDIR: "does not exist",
+    errno.EACCES: "may not be read; check its permissions",
+    errno.ELOOP: "is a link; put the file itself there",
+}
+_LOOKS_LIKE = (
+    (b"PK\x03\x04", "is a zip archive, as torch.save writes: a pickle, never opened here; see `chiasm convert`"),
+    (b"\x80", "is a pickle, never opened here; see `chiasm convert`"),
+    (b"version https://git-lfs", "is a Git LFS pointer, not the file; run `git lfs pull`"),
+    (b"<", "is a web page, not the file; download it again"),
+)
+
+
+def read_file(path: str | os.PathLike[str], name: str, limit: int | None = None) -> bytearray:
+    """All bytes of a regular file; a link is not followed, because it may lead out of the folder."""
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    try:
+        with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
+            status = os.fstat(file.fileno())
+            if not stat.S_ISREG(status.st_mode):
+                raise CheckpointError(f"{name} is not a regular file")
+            if limit is not None and status.st_size > limit:
+                raise CheckpointError(f"{name} is larger than {limit / 2**20:g} MiB")
+            data = bytearray(status.st_size)
+            filled, view = 0, memoryview(data)
+            while filled < len(data) and (count := file.readinto(view[filled:])):
+                filled += count
+    except OSError as error:
+        raise CheckpointError(f"{name} {_REASONS.get(error.errno or 0, 'cannot be read')}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{name} is not a valid file name") from error
+    if filled != len(data):
+        raise CheckpointError(f"{name} shrank while it was read; somebody is writing to it")
+    refuse_lookalikes(data, name)
+    return data
+
+
+def refuse_lookalikes(data: bytearray, name: str) -> None:
+    """Says what the file is instead of what it should be."""
+    if not data:
+        raise CheckpointError(f"{name} is an empty file")
+    for magic, fact in _LOOKS_LIKE:
+        # A safetensors file may begin with any byte: its length of header. Zeros behind it tell the two apart.
+        if data[:64].lstrip().startswith(magic) and data[3:8] != b"\0\0\0\0\0":
+            raise CheckpointError(f"{name} {fact}")
+
+
+def store(path: Path, chunks: Iterable[bytes | memoryview]) -> tuple[int, str]:
+    """Writes a new file and waits until the disk has it; size and sha256 of what was written."""
+    digest, size = hashlib.sha256(), 0
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o666)
+    with os.fdopen(descriptor, "wb") as file:
+        for chunk in chunks:
+            file.write(chunk)
+            digest.update(chunk)
+            size += len(chunk)
+        file.flush()
+        os.fsync(file.fileno())
+    return size, digest.hexdigest()
+
+
+def sync_folder(folder: Path) -> None:
+    """A rename is on disk only when its folder is."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def write_file(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
+    """One file under its name, replacing what was there, or nothing changed."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        store(temporary, chunks)
+        os.replace(temporary, target)
+        sync_folder(target.parent)
+    except (OSError, ValueError) as error:
+        temporary.unlink(missing_ok=True)
+        raise CheckpointError(
+            f"cannot write '{shown(path)}'; its folder must exist, be writable and have room"
+        ) from error
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

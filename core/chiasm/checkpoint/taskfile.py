@@ -1,0 +1,110 @@
+"""`<task>.safetensors`: one task's rows, embeddings and decoder, with a manifest of its own in the header.
+
+It is trained, shipped and left out alone. What does not fit together, or not the core it is meant for, is refused.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from chiasm_registry.errors import CheckpointError, shown
+from pydantic import ValidationError
+
+from .files import read_file, write_file
+from .manifest import TaskEntry
+from .strictjson import strict_json
+from .tensors import read_tensors, tensor_chunks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_KEY = "chiasm.task"
+_ROWS_INPUT, _ROWS_OUTPUT, _VECTORS, _DECODER = "rows.input", "rows.output", "embeddings", "decoder."
+
+
+@dataclass(frozen=True, eq=False)
+class TaskFile:
+    """A task's weights: K embeddings, D the width of the language model."""
+
+    name: str
+    token: str
+    embeddings: int  # K
+    distribution: str
+    version: str
+    order: int  # place in the task table
+    rows_input: Tensor  # (1, D) the token's row of the input matrix
+    rows_output: Tensor  # (1, D) the token's row of the head
+    vectors: Tensor  # (K, D) the task embeddings
+    decoder: Mapping[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def entry(self) -> TaskEntry:
+        """Its line in a manifest's task table; raises `CheckpointError` if it cannot be one."""
+        columns = ("name", "token", "embeddings", "distribution", "version", "order")
+        try:
+            return TaskEntry(**{column: getattr(self, column) for column in columns})
+        except ValidationError as error:
+            where = error.errors(include_url=False)[0]["loc"][0]
+            raise CheckpointError(f"task '{shown(self.name, 40)}' has an impossible {where}") from error
+
+    def check(self, *, embeddings: int | None = None, width: int | None = None) -> None:
+        """Raises `CheckpointError` unless the shapes fit each other and, if given, the task's K and the core's D."""
+        d = self.vectors.shape[-1] if self.vectors.ndim == 2 else -1
+        shapes = {
+            _ROWS_INPUT: (self.rows_input, (1, d)),
+            _ROWS_OUTPUT: (self.rows_output, (1, d)),
+            _VECTORS: (self.vectors, (self.embeddings, d)),
+        }
+        for key, (tensor, wanted) in shapes.items():
+            if tuple(tensor.shape) != wanted:
+                found = shown(tuple(tensor.shape), 40)
+                raise CheckpointError(f"task '{self.name}': {key} has the shape {found}, expected {wanted}")
+        if embeddings is not None and self.embeddings != embeddings:
+            raise CheckpointError(
+                f"task '{self.name}': the weights hold {self.embeddings} embeddings, the plugin wants {embeddings}"
+            )
+        if width is not None and d != width:
+            raise CheckpointError(f"task '{self.name}': the weights are of width {d}, the core of width {width}")
+
+
+def task_chunks(task: TaskFile) -> Iterator[bytes | memoryview]:
+    """The bytes of a task's file."""
+    task.check()
+    tensors = {_ROWS_INPUT: task.rows_input, _ROWS_OUTPUT: task.rows_output, _VECTORS: task.vectors}
+    tensors |= {_DECODER + key: tensor for key, tensor in task.decoder.items()}
+    yield from tensor_chunks(tensors, {_KEY: json.dumps(task.entry.model_dump())}, f"task '{task.name}'")
+
+
+def parse_task_file(data: bytearray, name: str) -> TaskFile:
+    """The task in a file that is in memory."""
+    tensors, metadata = read_tensors(data, name)
+    if _KEY not in metadata:
+        raise CheckpointError(f"{name} is not a task's file of chiasm: its header has no '{_KEY}'")
+    text = metadata[_KEY].encode("utf-8", "replace")
+    strict_json(text, name)
+    try:
+        entry = TaskEntry.model_validate_json(text)
+    except ValidationError as error:
+        raise CheckpointError(f"{name} has a task manifest that is not valid") from error
+    rows = [tensors.pop(key) for key in (_ROWS_INPUT, _ROWS_OUTPUT, _VECTORS) if key in tensors]
+    decoder = {key.removeprefix(_DECODER): tensor for key, tensor in tensors.items() if key.startswith(_DECODER)}
+    if len(decoder) != len(tensors) or len(rows) != 3:
+        raise CheckpointError(f"{name} must hold {_ROWS_INPUT}, {_ROWS_OUTPUT}, {_VECTORS} and {_DECODER}* alone")
+    return TaskFile(**entry.model_dump(), rows_input=rows[0], rows_output=rows[1], vectors=rows[2], decoder=decoder)
+
+
+def write_task_file(path: str | os.PathLike[str], task: TaskFile) -> None:
+    """`task` as a file of its own; written whole or not at all."""
+    write_file(path, task_chunks(task))
+
+
+def read_task_file(path: str | os.PathLike[str]) -> TaskFile:
+    """The task in the file at `path`, its shapes checked against each other."""
+    name = f"'{shown(path)}'"
+    task = parse_task_file(read_file(path, name), name)
+    task.check()
+    return task

@@ -1,0 +1,110 @@
+"""Writes a model folder: every file new, the manifest last, the folder's old content intact until the commit."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from chiasm_registry.errors import CheckpointError
+from pydantic import ValidationError
+
+from .config import check_config
+from .folder import Chunks, write_set
+from .manifest import (
+    CONFIG,
+    MANIFEST,
+    TOKENIZER,
+    FileEntry,
+    Manifest,
+    TaskEntry,
+    parse_manifest,
+    shard_names,
+    task_file_name,
+)
+from .strictjson import strict_json
+from .taskfile import TaskFile, task_chunks
+from .tensors import tensor_chunks
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def write_checkpoint(
+    folder: str | os.PathLike[str],
+    *,
+    design: str,
+    config: dict[str, Any],
+    tokenizer_json: str,
+    template: str,
+    guided_instruction: str,
+    core: Mapping[str, Tensor],
+    tasks: Sequence[TaskFile] = (),
+    absent: Sequence[TaskEntry] = (),
+    extra: dict[str, Any] | None = None,
+    max_shard_bytes: int | None = None,
+) -> None:
+    """Makes `folder` a checkpoint of exactly this; an older checkpoint in it is replaced at once or not at all.
+
+    `absent` are tasks that keep their place in the table without weights here; `extra` is any JSON of the caller's.
+    A core of more than `max_shard_bytes` is split. Raises `CheckpointError` for what reading would refuse.
+    """
+    check_config(config, CONFIG)
+    files: dict[str, Chunks] = {
+        CONFIG: partial(_config_bytes, config),
+        TOKENIZER: partial(_text, tokenizer_json),
+        **_core_files(core, max_shard_bytes),
+        **{task_file_name(task.name): partial(task_chunks, task) for task in tasks},
+    }
+    table = tuple(sorted([*(task.entry for task in tasks), *absent], key=lambda entry: entry.order))
+
+    def manifest(entries: dict[str, FileEntry]) -> Manifest:
+        try:
+            made = Manifest(
+                design=design,
+                template=template,
+                guided_instruction=guided_instruction,
+                tasks=table,
+                files=entries,
+                extra=extra or {},
+            )
+            return parse_manifest(made.json_bytes(), MANIFEST)
+        except ValidationError as error:
+            where = error.errors(include_url=False)[0]["loc"][0]
+            raise CheckpointError(f"the manifest's '{where}' is not fit to be stored") from error
+
+    manifest({name: FileEntry(size=0, sha256="0" * 64) for name in files})  # refuse before anything is written
+    write_set(Path(folder), files, manifest)
+
+
+def _text(text: str) -> Iterator[bytes]:
+    yield text.encode("utf-8")
+
+
+def _config_bytes(config: dict[str, Any]) -> Iterator[bytes]:
+    try:
+        data = json.dumps(config, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+    except (TypeError, ValueError, RecursionError) as error:
+        raise CheckpointError(
+            f"{CONFIG} would not be plain JSON; give numbers, text, lists and objects only"
+        ) from error
+    strict_json(data, CONFIG)
+    yield data
+
+
+def _core_files(core: Mapping[str, Tensor], max_shard_bytes: int | None) -> dict[str, Chunks]:
+    """Whole tensors in the order of their names, each shard filled as far as the limit lets."""
+    shards: list[dict[str, Tensor]] = [{}]
+    filled = 0
+    for key in sorted(core):
+        size = core[key].numel() * core[key].element_size()
+        if max_shard_bytes is not None and shards[-1] and filled + size > max_shard_bytes:
+            shards.append({})
+            filled = 0
+        shards[-1][key] = core[key]
+        filled += size
+    names = shard_names(len(shards))
+    return {name: partial(tensor_chunks, shard, {}, name) for name, shard in zip(names, shards, strict=True)}
