@@ -148,18 +148,21 @@ def _halved(pictures: Tensor, level: int) -> Tensor:
 
 def resample(pictures: Tensor, matrices: Tensor, out: int, mode: str) -> tuple[Tensor, Tensor]:
     """(B, C, out, out) pictures placed by `matrices` (B, 2, 3), and (B, out, out) where there is any picture."""
-    grid = F.affine_grid(_view_to_picture(matrices.float()), [len(pictures), 1, out, out], align_corners=False)
+    grid = _sampling_grid(matrices.float(), out)
     pixels = F.grid_sample(pictures, grid, mode=mode, padding_mode="border", align_corners=False)
     return pixels, (grid.abs() <= 1.0).all(-1)
 
 
-def _view_to_picture(matrices: Tensor) -> Tensor:
-    """What `affine_grid` wants: the inverse map, between coordinates that run from -1 to 1."""
-    a, b, c, d, e, f = matrices.flatten(1).unbind(1)
-    area = a * e - b * d
-    inverse = torch.stack((e, -b, -d, a), 1).div(area.unsqueeze(1)).view(-1, 2, 2)
-    middle = torch.stack((1.0 - 2.0 * c, 1.0 - 2.0 * f), 1).unsqueeze(2)
-    return torch.cat((inverse, inverse @ middle - 1.0), 2)
+def _sampling_grid(matrices: Tensor, out: int) -> Tensor:
+    """(B, out, out, 2): where each pixel of the view lies in its picture, in `grid_sample`'s coordinates -1..1.
+
+    Written out instead of `affine_grid`, whose matrix product is rounded to bfloat16 or TF32 where training allows it.
+    """
+    a, b, c, d, e, f = matrices.view(-1, 6, 1, 1).unbind(1)
+    middle = (torch.arange(out, device=matrices.device) + 0.5) / out
+    x, y = middle.view(1, 1, out) - c, middle.view(1, out, 1) - f
+    twice = 2.0 / (a * e - b * d)
+    return torch.stack((twice * (e * x - b * y) - 1.0, twice * (a * y - d * x) - 1.0), 3)
 
 
 def sample_colours(rng: Random, strength: float, grey: float) -> tuple[float, ...]:
@@ -188,5 +191,6 @@ def colour_map(brightness: float, contrast: float, saturation: float, turn: floa
 
 def recolour(views: Tensor, colours: Tensor) -> Tensor:
     """(B, 3, h, w) views with each pixel mapped by its item's (3, 4) matrix in `colours` (B, 3, 4), kept in 0..1."""
-    mapped = torch.baddbmm(colours[:, :, 3:], colours[:, :, :3], views.flatten(2))
-    return mapped.clamp_(0.0, 1.0).view_as(views)
+    red, green, blue, shift = colours.unsqueeze(3).unsqueeze(4).unbind(2)  # (B, 3, 1, 1) each
+    mapped = red * views[:, 0:1] + green * views[:, 1:2] + blue * views[:, 2:3] + shift
+    return mapped.clamp_(0.0, 1.0)

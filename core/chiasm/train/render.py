@@ -74,6 +74,7 @@ def _paste_affine(paste: Paste) -> tuple[float, float, float, float, float, floa
     return (x0 - x1, 0.0, x1, 0.0, y1 - y0, y0) if paste.flip else (x1 - x0, 0.0, x0, 0.0, y1 - y0, y0)
 
 
+@torch.no_grad()
 def render(photos: Tensor, cutouts: Tensor | None, batch: Mapping[str, Any], size: int = 448) -> Tensor:
     """(B, 3, size, size) floats in 0..1 of a collated batch; `photos` (N, 3, S, S) and `cutouts` (M, 4, s, s) uint8.
 
