@@ -78,19 +78,19 @@ def _decoded(
     time_limit_s: float | None,
     notices: list[Notice] | None,
 ) -> list[Answer]:
+    import torch
+
     home = type(decoder).__module__
     size_hw = scene.size_hw if spec.needs_image else None
 
     def run() -> list[Answer]:
-        import torch
-
-        with torch.no_grad():
-            found = decoder.decode(_copy_of_scene(scene, spec), [_copy_of_route(route) for route in routes])
+        found = decoder.decode(_copy_of_scene(scene, spec), [_copy_of_route(route) for route in routes])
         check = partial(check_output, schema=spec.output, size_hw=size_hw, max_items=max_items)
         pairs = zip(check_answers(found, len(routes)), routes, strict=True)
         return [_checked(partial(check, answer, phrase=route.phrase), spec.name, home) for answer, route in pairs]
 
-    outcome = guarded(run, f"the decoder of task {spec.name!r}", home, time_limit_s)
+    with torch.no_grad():  # outside the guard, so that a decoder that switches gradients on is seen
+        outcome = guarded(run, f"the decoder of task {spec.name!r}", home, time_limit_s)
     remarks = [f"changed the {', '.join(outcome.changed)}; put back"] if outcome.changed else []
     if time_limit_s is not None and outcome.seconds > time_limit_s:
         remarks.append(f"took {outcome.seconds:.1f} s, more than its limit of {time_limit_s:g} s")
