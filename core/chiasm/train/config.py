@@ -1,4 +1,4 @@
-"""What a training run is made of, read from YAML; a key that is unknown, missing, twice or out of range is refused by name."""
+"""What a training run is made of, from YAML; a key that is unknown, missing, double or out of range is refused."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 CONFIG_BYTES = 2**20
+BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 FREE_TO_CHANGE = frozenset(  # keys of `run` that a resumed run may have other than the run it goes on from
     {"steps", "save_every", "log_every", "keep", "workers", "prefetch", "pin_memory", "device_cache"}
 )
@@ -31,20 +32,20 @@ class DataConfig(Section):
     images: Path
     captions: Path | None = None
     masks: Path | None = None
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
 
 
 class OptimizerConfig(Section):
     """AdamW (Loshchilov and Hutter 2019) with linear warm-up; `groups` scales the rate of parameters by name prefix."""
 
-    lr: float = Field(1e-3, gt=0)
-    weight_decay: float = Field(0.05, ge=0)
+    lr: float = Field(default=1e-3, gt=0)
+    weight_decay: float = Field(default=0.05, ge=0)
     betas: tuple[float, float] = (0.9, 0.999)
-    eps: float = Field(1e-8, gt=0)
-    warmup_steps: int = Field(100, ge=0)
+    eps: float = Field(default=1e-8, gt=0)
+    warmup_steps: int = Field(default=100, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"
-    final_lr: float = Field(0.0, ge=0, le=1)  # of the cosine's end, as a share of lr
-    max_grad_norm: float | None = Field(1.0, gt=0)
+    final_lr: float = Field(default=0.0, ge=0, le=1)  # of the cosine's end, as a share of lr
+    max_grad_norm: float | None = Field(default=1.0, gt=0)
     groups: dict[str, float] = {}  # name prefix -> factor on lr; 0 freezes; the longest prefix that fits counts
 
 
@@ -53,14 +54,14 @@ class RunConfig(Section):
 
     steps: int = Field(gt=0)
     batch_size: int = Field(gt=0)  # of one process; torchrun's world size multiplies it
-    seed: int = Field(0, ge=0, lt=2**31)
+    seed: int = Field(default=0, ge=0, lt=2**31)
     precision: Literal["auto", "bf16", "fp32"] = "auto"  # auto: bf16 on a GPU, float32 on a CPU
-    ema: float = Field(0.999, ge=0, lt=1)  # decay of the averaged weights; 0 saves the weights as they are
-    save_every: int = Field(500, gt=0)
-    log_every: int = Field(50, gt=0)
-    keep: int = Field(2, gt=0)  # complete checkpoints
-    workers: int = Field(2, ge=0)
-    prefetch: int = Field(4, gt=0)  # batches a worker
+    ema: float = Field(default=0.999, ge=0, lt=1)  # decay of the averaged weights; 0 saves the weights as they are
+    save_every: int = Field(default=500, gt=0)
+    log_every: int = Field(default=50, gt=0)
+    keep: int = Field(default=2, gt=0)  # complete checkpoints
+    workers: int = Field(default=2, ge=0)
+    prefetch: int = Field(default=4, gt=0)  # batches a worker
     pin_memory: bool = False
     device_cache: bool = True  # photographs may live on the accelerator
     on_bad_sample: Literal["skip", "stop"] = "skip"
@@ -86,7 +87,7 @@ class TrainConfig(Section):
 
 
 def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
-    """The config of a YAML file with `section.key=value` overrides (values in YAML), or TrainingError naming the key."""
+    """The config of a YAML file with `section.key=value` overrides (values in YAML); TrainingError names a bad key."""
     path = Path(path)
     try:
         if path.stat().st_size > CONFIG_BYTES:
@@ -119,9 +120,8 @@ def _one_line(error: ErrorDetails, name: str) -> str:
         return f"{shown(name, 40)}: key {key} is unknown; see docs/training.md for the keys"
     if kind == "literal_error":
         wanted = f"one of {context['expected']}"
-    elif bounds := [f"{word.replace('_', ' ')} {context[word]}" for word in ("gt", "ge", "lt", "le") if word in context]:
-        signs = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
-        wanted = " and ".join(f"{signs[bound.split()[0]]} {bound.split()[1]}" for bound in bounds)
+    elif bounds := [f"{sign} {context[word]}" for word, sign in BOUNDS.items() if word in context]:
+        wanted = " and ".join(bounds)
     else:
         wanted = kind.rsplit("_", 1)[0].replace("_", " ")
     return f"{shown(name, 40)}: key {key} is {shown(repr(error['input']), 40)}; it must be {shown(wanted, 50)}"

@@ -21,13 +21,14 @@ class Ema:
         self.decay = decay
         self._parameters = [parameter.data for parameter in kept.values()]
         self._averages = dict(zip(kept, (p.clone() for p in self._parameters), strict=True))
+        self._values = list(self._averages.values())
 
     @torch.no_grad()
     def update(self, step: int) -> None:
         """Move the averages towards the parameters as they are after `step` steps."""
         decay = min(self.decay, (1 + step) / (10 + step))
         if self._parameters:
-            torch._foreach_lerp_(list(self._averages.values()), self._parameters, 1 - decay)
+            torch._foreach_lerp_(self._values, self._parameters, 1 - decay)
 
     def state(self) -> dict[str, Tensor]:
         """The averages by parameter name."""
@@ -44,10 +45,9 @@ class Ema:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """While inside, the module's parameters hold the averages."""
-        averages = list(self._averages.values())
         kept = [parameter.clone() for parameter in self._parameters]
         try:
-            self._fill(averages)
+            self._fill(self._values)
             yield
         finally:
             self._fill(kept)

@@ -26,7 +26,7 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def replace_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Put what `fill(empty folder)` writes in the place of `folder`; until all of it is on the disk the old one stands."""
+    """Put what `fill(empty folder)` writes in the place of `folder`; until that is on the disk the old one stands."""
     partial, old = folder.with_name(f".{folder.name}{TEMPORARY}"), folder.with_name(f".{folder.name}{OLD}")
     shutil.rmtree(partial, ignore_errors=True)
     with guarded_write(folder):
@@ -72,7 +72,8 @@ class guarded_write:  # noqa: N801  # read as a statement
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if isinstance(error, OSError):
             fact = os.strerror(error.errno) if error.errno else type(error).__name__
-            raise TrainingError(f"cannot write {shown(self._path, 90)}: {fact}; what was saved before is whole") from error
+            message = f"cannot write {shown(self._path, 90)}: {fact}; what was saved before is whole"
+            raise TrainingError(message) from error
 
 
 def _sync(path: Path) -> None:

@@ -24,7 +24,7 @@ def run_lock(out: Path) -> Iterator[None]:
     path = out / NAME
     me = _process(os.getpid())
     with guarded_write(path), path.open("a+", encoding="utf-8") as file:
-        # The system's lock is held only while reading and writing: workers inherit open files and outlive a killed parent.
+        # The system's lock only guards the lines here: workers inherit open files and outlive a killed parent.
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)
         _refuse_living(file.read(), out)
@@ -44,7 +44,7 @@ def _refuse_living(text: str, out: Path) -> None:
     except (ValueError, KeyError, TypeError):
         return  # empty, or torn by a crash: nobody's
     if host != socket.gethostname():
-        raise TrainingError(f"{shown(out, 60)} is in use on {shown(host, 30)}; if that run is over, delete {NAME} there")
+        raise TrainingError(f"{shown(out, 60)} is in use on {shown(host, 30)}; if it is not, delete {NAME} there")
     if pid != os.getpid() and begun is not None and _process(pid)["begun"] == begun:
         raise TrainingError(f"{shown(out, 90)} is in use by process {pid}; wait for it or take another --out")
 

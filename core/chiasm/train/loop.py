@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 import torch
 from chiasm_registry.errors import TrainingError, shown
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
@@ -37,7 +38,7 @@ IDS_SHOWN = 3
 
 
 class Build(Protocol):
-    """What the step builder makes of a config."""
+    """What the builder makes of a config; it may have `identity`, a mapping of what else a resumed run must share."""
 
     @property
     def module(self) -> nn.Module:
@@ -49,7 +50,7 @@ class Build(Protocol):
 
     @property
     def collate(self) -> Callable[[list[Any]], dict[str, Any]]:
-        """A batch of items; its entry `ids` names the samples and is handed on only if the module's forward takes it."""
+        """A batch of items; its `ids` name the samples and are handed on only if forward takes them."""
 
     def save(self, module: nn.Module, folder: Path) -> None:
         """Write the model's folder from the module's present weights."""
@@ -90,7 +91,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
     # What the Trainer asks for before the first step.
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """The batches from the run's first step on; accelerate does not wrap it, so lists and objects pass untouched."""
+        """The batches from the run's first step on; accelerate does not wrap it, so lists pass untouched."""
         config, (rank, count) = self.run.config.run, world()
         batches = Batches(self.run.start, self.run.last, config.batch_size, rank, count)
         return loader(self.build.dataset, self.build.collate, config, batches)
@@ -142,13 +143,13 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
         values = {name: float(value) for name, value in self._outputs.items()} | {"grad_norm": float(norm)}
         found = [(ids, named) for ids, named in all_of((self._ids, values)) if not _finite(named)]
         ids = [one for some, _ in found for one in some]
+        broken = {name: str(value) for _, named in found for name, value in named.items() if not math.isfinite(value)}
         if self.run.log is not None:
-            strange = {name: str(value) for _, named in found for name, value in named.items() if not math.isfinite(value)}
-            self.run.log.write("not finite", step, ids=ids, values=strange)
-        broken = [name for _, named in found for name in named if not math.isfinite(named[name])]
-        what = next((name for name in broken if name.startswith("loss/")), broken[0])
-        some = ", ".join(shown(one, 24) for one in ids[:IDS_SHOWN]) + (f" and {len(ids) - IDS_SHOWN} more" if ids[IDS_SHOWN:] else "")
-        raise TrainingError(f"step {step}: {what} is not finite; samples {some}; nothing of this step is kept")
+            self.run.log.write("not finite", step, ids=ids, values=broken)
+        what = next((name for name in broken if name.startswith("loss/")), next(iter(broken)))
+        some = ", ".join(shown(one, 24) for one in ids[:IDS_SHOWN])
+        more = f" and {len(ids) - IDS_SHOWN} more" if len(ids) > IDS_SHOWN else ""
+        raise TrainingError(f"step {step}: {shown(what, 40)} is not finite; samples {some}{more}; step not taken")
 
     def _name_bad(self, notes: list[BadNote]) -> None:
         step = self.state.global_step + 1
@@ -180,7 +181,8 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
         lr = self.run.config.optimizer.lr * self.lr_scheduler.lr_lambdas[0](step - 1)  # of a group with factor 1
         extra = {"grad_norm": logs["grad_norm"], "lr": lr, "images_per_s": round(pace, 2)}
         if self.run.log is not None:
-            self.run.log.write("losses", step, **values, **extra, time=round(time.time(), 1))
+            finite = {name: value if math.isfinite(value) else None for name, value in values.items()}
+            self.run.log.write("losses", step, **finite, **extra, time=round(time.time(), 1))
         self.run.progress.note({**values, **extra})
 
     def _save_checkpoint(self, model: nn.Module, trial: Any = None) -> None:
@@ -212,7 +214,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
         folder, (rank, _) = Path(resume_from_checkpoint), world()
         states.load_weights(self.build.module, folder / states.WEIGHTS)
         if self.ema is not None:
-            self.ema.load(states.load_file(folder / states.AVERAGES))
+            self.ema.load(load_file(folder / states.AVERAGES))
         self.sums.restore(read_state(folder)["losses"][rank], self.args.device)
 
     def _load_optimizer_and_scheduler(self, checkpoint: str | None) -> None:

@@ -1,4 +1,4 @@
-"""What a checkpoint holds, as safetensors and JSON: weights, averages, optimizer, random states. No pickle is written or read."""
+"""What a checkpoint holds, as safetensors and JSON, never a pickle: weights, averages, optimizer, random states."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor]) -> None:
 
 
 def load_weights(module: nn.Module, path: Path) -> None:
-    """Fill the module from a checkpoint's weights, all names or none; TrainingError names the first that does not fit."""
+    """Fill the module from a checkpoint's weights, all or none; TrainingError names the first that does not fit."""
     stored, mine = load_file(path), module.state_dict()
     for name in sorted({*stored, *mine}):
         if name not in stored or name not in mine or stored[name].shape != mine[name].shape:

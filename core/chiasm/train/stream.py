@@ -1,4 +1,4 @@
-"""The endless run of samples: item i of a run depends on (seed, i) alone, so that a resumed run sees what an unbroken one would.
+"""The endless run of samples: item i depends on (seed, i) alone, so a resumed run sees what an unbroken one would.
 
 A worker never raises for a bad sample: what it has to say travels with the batch under the key `BAD`.
 """
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
+from chiasm_registry.errors import ChiasmError
 from torch.utils.data import DataLoader, Dataset
 
 from .config import RunConfig
@@ -50,11 +51,13 @@ class Stream(Dataset[Drawn]):
                 return Drawn(self._dataset[index + shift], tuple(bad))
             except BadSample as error:
                 bad.append(BadNote(error.sample_id, error.fact, fatal=shift + 1 == self._in_a_row))
+            except ChiasmError as error:  # a worker would send it on with its whole traceback as the message
+                return Drawn(None, (*bad, BadNote(f"item {index + shift}", str(error), fatal=True)), usable=False)
         return Drawn(None, tuple(bad), usable=False)
 
 
 class Batches:
-    """Which items the steps from `first` on take in process `rank` of `world`; without a length, as it has no epochs."""
+    """Which items the steps from `first` on take in process `rank` of `world`; no length, as there are no epochs."""
 
     def __init__(self, first: int, steps: int, batch_size: int, rank: int = 0, world: int = 1) -> None:
         self._steps = range(first, steps)
@@ -85,7 +88,7 @@ def loader(
     """The batches of a run in order; its own generator, so that making it leaves the global random state alone."""
     return DataLoader(
         Stream(dataset, run.on_bad_sample),
-        batch_sampler=batches,  # type: ignore[arg-type]  # torch wants a Sampler and takes any iterable
+        batch_sampler=batches,
         collate_fn=Collate(collate),
         num_workers=run.workers,
         prefetch_factor=run.prefetch if run.workers else None,
@@ -96,7 +99,7 @@ def loader(
 
 
 def to_device(value: Any, device: torch.device) -> Any:
-    """`value` with every tensor in it on `device`: mappings, lists, tuples and dataclasses are entered, the rest stays."""
+    """`value` with every tensor in it on `device`: mappings, lists, tuples and dataclasses are entered."""
     if isinstance(value, torch.Tensor):
         return value.to(device, non_blocking=True)
     if isinstance(value, Mapping):

@@ -5,6 +5,7 @@ Refused: a folder in use, another run's folder, a config that does not fit, more
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -31,6 +32,9 @@ from .resume import newest_checkpoint, read_state, refuse_another_run, set_aside
 from .stop import stop_on_signal
 
 
+Builder = Callable[[TrainConfig, Callable[[str], None]], Build]  # the second says what is being done, line by line
+
+
 @dataclass(frozen=True)
 class Finished:
     """How a run ended; `interrupted` if somebody asked it to stop before its last step."""
@@ -47,7 +51,7 @@ def train(
     *,
     resume: bool = True,
     limit_steps: int | None = None,
-    build: Callable[[TrainConfig], Build] | None = None,
+    build: Builder | None = None,
     quiet: bool = False,
 ) -> Finished:
     """Train by `config` in the folder `out`: checkpoints, `model/` (averaged weights), `log.jsonl`, `report.json`.
@@ -55,8 +59,7 @@ def train(
     With `resume` a run that `out` holds goes on from its newest complete checkpoint; without, it is set aside and a new
     one begins. `limit_steps` ends the run early on the same schedule. TrainingError says why a run stopped.
     """
-    if build is None:
-        from .step import build
+    build = build or _chiasm_build
     args = _arguments(config, Path(out))
     last = min(config.run.steps, limit_steps or config.run.steps)
     with ExitStack() as held:
@@ -69,7 +72,7 @@ def train(
         stop = held.enter_context(stop_on_signal())
         checkpoint = first_does(lambda: _where_from(out, resume))
         torch.manual_seed(config.run.seed)
-        parts = build(config)
+        parts = build(config, _teller(quiet))
         freeze(parts.module, config.optimizer.groups)
         identity = _identity(config, parts)
         start = _start(checkpoint, identity, out)
@@ -80,6 +83,17 @@ def train(
             held.callback(log.close)
         run = Run(config, out, log, progress, stop, identity, start, last)
         return _run(parts, run, args, checkpoint)
+
+
+def _chiasm_build(config: TrainConfig, report: Callable[[str], None]) -> Build:
+    from .build import build
+
+    made: Build = build(config, report)
+    return made
+
+
+def _teller(quiet: bool) -> Callable[[str], None]:
+    return (lambda line: None) if quiet or world()[0] > 0 else (lambda line: print(line, file=sys.stderr, flush=True))
 
 
 def _run(build: Build, run: Run, args: TrainingArguments, checkpoint: Path | None) -> Finished:
@@ -166,11 +180,10 @@ def _worker_faults() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        if "DataLoader worker" in str(error) and "exited unexpectedly" in str(error) or "is killed by signal" in str(error):
-            raise TrainingError(
-                "a data worker was killed, most likely for memory; set run.workers lower, then run the same command"
-            ) from error
-        raise
+        if not any(sign in str(error) for sign in ("exited unexpectedly", "is killed by signal")):
+            raise
+        cure = "most likely for memory; set run.workers lower and run the same command"
+        raise TrainingError(f"a data worker was killed, {cure}") from error
 
 
 def _report(run: Run, args: TrainingArguments, done: int, seconds: float) -> dict[str, Any]:
