@@ -9,6 +9,7 @@ import datetime
 import decimal
 import enum
 import math
+import operator
 import pathlib
 import uuid
 from itertools import islice
@@ -25,8 +26,9 @@ MAX_DEPTH = 32
 MAX_CHARS = 2**26  # of all texts and bytes in one output
 VALUES_PER_ITEM = 32  # a ready kind's item is made of up to 16 values
 
-_PLAIN = (type(None), bool, int, float, enum.Enum, decimal.Decimal, uuid.UUID, pathlib.PurePath)
+_NUMBERS = frozenset((type(None), bool, int, float))
 _TIMES = (datetime.date, datetime.time, datetime.timedelta)
+_PLAIN = (*_NUMBERS, *_TIMES, enum.Enum, decimal.Decimal, uuid.UUID, pathlib.PurePath)
 _COLLECTIONS = (tuple, list, dict, set, frozenset)
 
 
@@ -61,16 +63,16 @@ def _measure(output: Output, max_items: int) -> None:
     pending: list[tuple[Any, int]] = [(output, 0)]
     while pending:
         value, depth = pending.pop()
-        values += 1
         if isinstance(value, (str, bytes)):
             chars += len(value)
-        elif isinstance(value, BaseModel) or type(value) in _COLLECTIONS:
-            parts = vars(value) if isinstance(value, BaseModel) else value
+        elif (model := BaseModel in type(value).__mro__) or type(value) in _COLLECTIONS:
+            parts = vars(value) if model else value
             if len(parts) > max_items:
                 raise PluginError(f"the output holds {len(parts)} items; the limit is {max_items}")
             whole = [*parts, *parts.values()] if isinstance(parts, dict) else parts
-            pending.extend((part, depth + 1) for part in whole)
-        elif not isinstance(value, _PLAIN + _TIMES):
+            values += len(whole)
+            pending.extend((part, depth + 1) for part in whole if type(part) not in _NUMBERS)
+        elif not isinstance(value, _PLAIN):
             raise PluginError(f"the output holds a {shown(type(value).__name__, 40)}; only plain values can be kept")
         if values > VALUES_PER_ITEM * max_items or chars > MAX_CHARS or depth > MAX_DEPTH:
             raise PluginError(f"the output is too large: {values} values, {chars} characters, depth {depth}")
@@ -78,35 +80,40 @@ def _measure(output: Output, max_items: int) -> None:
 
 def _inside(value: Any, size_hw: tuple[int, int] | None) -> Any:
     """`value` with every number checked to be finite and every place to be inside the image."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise PluginError("the output holds a number that is not finite")
-    if isinstance(value, Box):
+    kind = type(value)
+    if kind is Box:
         return _inside_box(value, size_hw)
-    if isinstance(value, Point):
+    if kind is Point:
         _check_near((*value.xy, *value.xy), size_hw, "point")
         return value if size_hw is None else Point(xy=clip_xyxy((*value.xy, *value.xy), size_hw)[:2])
-    if isinstance(value, Mask):
-        if size_hw is not None and value.size_hw != tuple(size_hw):
-            raise PluginError(f"a mask has size {value.size_hw}, the image {tuple(size_hw)} (height, width)")
-        return value
+    if kind is Mask:
+        return _of_size(value, size_hw)
     if isinstance(value, BaseModel):
-        parts = {name: (part, _inside(part, size_hw)) for name, part in value}
-        update = {name: new for name, (old, new) in parts.items() if new is not old}
+        parts = [(name, part, _inside(part, size_hw)) for name, part in vars(value).items()]
+        update = {name: new for name, old, new in parts if new is not old}
         return value.model_copy(update=update) if update else value
-    if isinstance(value, (tuple, list)):
+    if kind is tuple or kind is list:
         items = [_inside(item, size_hw) for item in value]
-        return value if all(new is old for new, old in zip(items, value, strict=True)) else type(value)(items)
-    if isinstance(value, dict):
+        return value if all(map(operator.is_, items, value)) else kind(items)
+    if kind is dict:
         return {key: _inside(item, size_hw) for key, item in value.items()}
+    if isinstance(value, float) and not math.isfinite(value):
+        raise PluginError("the output holds a number that is not finite")
     return value
 
 
 def _inside_box(box: Box, size_hw: tuple[int, int] | None) -> Box:
-    _check_near(box.xyxy, size_hw, "box")
-    if size_hw is None:
+    x0, y0, x1, y1 = box.xyxy
+    if size_hw is None or (x0 >= 0 and y0 >= 0 and x1 <= size_hw[1] and y1 <= size_hw[0]):
         return box
-    clipped = clip_xyxy(box.xyxy, size_hw)
-    return box if clipped == box.xyxy else Box(xyxy=clipped)
+    _check_near(box.xyxy, size_hw, "box")
+    return Box(xyxy=clip_xyxy(box.xyxy, size_hw))
+
+
+def _of_size(mask: Mask, size_hw: tuple[int, int] | None) -> Mask:
+    if size_hw is not None and mask.size_hw != tuple(size_hw):
+        raise PluginError(f"a mask has size {mask.size_hw}, the image {tuple(size_hw)} (height, width)")
+    return mask
 
 
 def _check_near(xyxy: tuple[float, float, float, float], size_hw: tuple[int, int] | None, kind: str) -> None:
@@ -129,4 +136,7 @@ def _check_found(found: object, size_hw: tuple[int, int] | None) -> None:
         raise PluginError("found() yields a box or a mask of a foreign class")
     if of is not None and not (type(of) is int and of >= 0):
         raise PluginError("found() yields an `of` that is no index")
-    _inside([box, mask], size_hw)
+    if box is not None:
+        _inside_box(box, size_hw)
+    if mask is not None:
+        _of_size(mask, size_hw)

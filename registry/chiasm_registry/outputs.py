@@ -42,6 +42,10 @@ class Output(BaseModel):
         """The objects in this answer; none by default."""
         return iter(())
 
+    def is_empty(self) -> bool:
+        """Whether this says that the phrase is not there; an answer that is no list of things never does."""
+        return False
+
 
 class ScoredBox(BaseModel):
     """A box and how sure the decoder is of it."""
@@ -59,6 +63,9 @@ class Boxes(Output):
 
     def found(self) -> Iterator[Found]:
         return (Found(item.score, box=item.box) for item in self.items)
+
+    def is_empty(self) -> bool:
+        return not self.items
 
 
 class ScoredMask(BaseModel):
@@ -80,6 +87,9 @@ class Masks(Output):
     def found(self) -> Iterator[Found]:
         return (Found(item.score, box=item.box, mask=item.mask, of=item.of) for item in self.items)
 
+    def is_empty(self) -> bool:
+        return not self.items
+
 
 class ScoredPoint(BaseModel):
     """A point and how sure the decoder is of it."""
@@ -94,6 +104,9 @@ class Points(Output):
     """One point in each thing the phrase means."""
 
     items: tuple[ScoredPoint, ...] = ()
+
+    def is_empty(self) -> bool:
+        return not self.items
 
 
 def _from_base64(png: Any, info: ValidationInfo) -> Any:
