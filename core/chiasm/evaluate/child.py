@@ -1,4 +1,4 @@
-"""The process in which pycocotools runs: reads one JSON object from stdin, writes one to stdout, refuses nothing any more.
+"""The process in which pycocotools runs: reads one JSON object from stdin, writes one to stdout, refuses nothing.
 
 What arrives was checked by `coco` and `results`; a crash or a hang in native code ends here and not in the caller.
 """

@@ -1,4 +1,4 @@
-"""Reading COCO annotation files: everything that makes pycocotools crash, hang or score wrong in silence is refused here."""
+"""Reading COCO annotation files; refuses everything that makes pycocotools crash, hang or score wrong in silence."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from chiasm_registry.errors import InputError
+from chiasm_registry.errors import InputError, shown
 from chiasm_registry.rle import MAX_PIXELS, Rle
 
 from ..limits import LIMITS, Limits
 from . import rows
-from .rows import Four, RowFault, read_rows, refuse_twice
+from .rows import Four, RowError, read_rows, refuse_twice
 from .segments import Polygons, truth_mask
 from .strict_json import name_of, parse_json, read_bytes
 
@@ -80,7 +80,7 @@ def read_coco(path: str | Path, limits: Limits = LIMITS) -> CocoSet:
     name = name_of(path)
     value = parse_json(data, name, limits)
     if not isinstance(value, dict):
-        raise InputError(f"{name}: must be an object with images, categories and annotations, not {rows.kind_of(value)}")
+        raise InputError(f"{name}: must be an object with images, categories, annotations, not {rows.kind_of(value)}")
     for key in ("images", "categories", "annotations"):
         if key not in value:
             raise InputError(f"{name}: has no '{key}'; a COCO annotation file holds images, categories and annotations")
@@ -103,7 +103,7 @@ def _images(value: Any, name: str) -> tuple[CocoImage, ...]:
 def _image(row: dict[str, Any]) -> CocoImage:
     size_hw = rows.side(row, "height"), rows.side(row, "width")
     if size_hw[0] * size_hw[1] > MAX_PIXELS:
-        raise RowFault(f"{size_hw[1]} x {size_hw[0]} pixels are more than masks can count; at most 2^31 - 1")
+        raise RowError(f"{size_hw[1]} x {size_hw[0]} pixels are more than masks can count; at most 2^31 - 1")
     file_name = rows.relative_path(row, "file_name") if "file_name" in row else None
     return CocoImage(rows.identity(row, "id"), size_hw, file_name)
 
@@ -133,10 +133,10 @@ def _annotation(row: dict[str, Any], number: int, image: CocoImage, names: dict[
     bbox = rows.box_xywh(rows.field(row, "bbox"), image.size_hw)
     area = rows.number(row["area"], "area") if "area" in row else bbox[2] * bbox[3]
     if area < 0:
-        raise RowFault(f"area is negative: {area}")
+        raise RowError(f"area is negative: {area}")
     crowd = row.get("iscrowd", 0)
     if type(crowd) is not int or crowd not in (0, 1):
-        raise RowFault(f"iscrowd must be 0 or 1, not {rows.shown(repr(crowd), 40)}")
+        raise RowError(f"iscrowd must be 0 or 1, not {shown(repr(crowd), 40)}")
     mask = truth_mask(row["segmentation"], image.size_hw) if "segmentation" in row else None
     return CocoAnnotation(number, image.id, category.id, bbox, area, crowd == 1, mask)
 
@@ -147,4 +147,6 @@ def _notes(annotations: tuple[CocoAnnotation, ...], sizes: dict[int, tuple[int, 
         x, y, width, height = annotation.bbox_xywh
         size_hw = sizes[annotation.image_id]
         outside += x < -1 or y < -1 or x + width > size_hw[1] + 1 or y + height > size_hw[0] + 1
-    return (f"{name}: {outside} boxes reach outside their image; they are scored as the file has them",) if outside else ()
+    if not outside:
+        return ()
+    return (f"{name}: {outside} boxes reach outside their image; they are scored as the file has them",)

@@ -62,6 +62,8 @@ def as_object(scores: Scores, *, mode: str, images: int, timings: dict[str, floa
         "categories": len(scores.per_category),
         "iou_type": scores.iou_type,
         scores.iou_type: scores.stats,
-        "per_category": {row.name: {"objects": row.boxes, "AP": row.ap, "AP50": row.ap50} for row in scores.per_category},
+        "per_category": {
+            row.name: {"objects": row.boxes, "AP": row.ap, "AP50": row.ap50} for row in scores.per_category
+        },
         "timings": timings,
     }

@@ -12,7 +12,7 @@ from chiasm_registry.rle import Rle
 from ..limits import LIMITS, Limits
 from . import rows
 from .coco import CocoSet
-from .rows import Four, RowFault, kind_of, read_rows
+from .rows import Four, RowError, kind_of, read_rows
 from .segments import result_mask
 from .strict_json import name_of, read_json
 
@@ -37,7 +37,9 @@ class Detection:
         return {**row, "score": self.score}
 
 
-def read_results(path: str | Path, truth: CocoSet, iou_type: str = "bbox", limits: Limits = LIMITS) -> tuple[Detection, ...]:
+def read_results(
+    path: str | Path, truth: CocoSet, iou_type: str = "bbox", limits: Limits = LIMITS
+) -> tuple[Detection, ...]:
     """A COCO result file for `truth`, checked; an InputError names file and index of what is wrong.
 
     An empty list is a legal result. Rows must be of one form; masks must be there when `iou_type` is "segm".
@@ -64,7 +66,7 @@ class _Reader:
         category = rows.known(row, "category_id", self._names, "the truth's categories")
         score = rows.number(rows.field(row, "score"), "score")
         if not 0 <= score <= 1:
-            raise RowFault(f"score must be from 0 to 1, not {score}")
+            raise RowError(f"score must be from 0 to 1, not {score}")
         self._check_form("bbox" in row, "segmentation" in row)
         bbox = rows.box_xywh(row["bbox"], image.size_hw) if "bbox" in row else None
         mask = result_mask(row["segmentation"], image.size_hw) if "segmentation" in row else None
@@ -72,9 +74,9 @@ class _Reader:
 
     def _check_form(self, box: bool, mask: bool) -> None:
         if not box and not mask:
-            raise RowFault("has neither 'bbox' nor 'segmentation'")
+            raise RowError("has neither 'bbox' nor 'segmentation'")
         if self._form not in (None, (box, mask)):
-            raise RowFault("has other fields than the rows before it; boxes and masks want a file each")
+            raise RowError("has other fields than the rows before it; boxes and masks want a file each")
         if self._iou_type == "segm" and not mask:
-            raise RowFault("has no 'segmentation'; score boxes with --iou-type bbox")
+            raise RowError("has no 'segmentation'; score boxes with --iou-type bbox")
         self._form = box, mask

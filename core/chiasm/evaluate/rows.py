@@ -1,4 +1,4 @@
-"""Checks of single fields of COCO rows: exact types, finite numbers, ranges; a `RowFault` says the fact, its reader the place."""
+"""Checks of single fields of COCO rows: exact types, finite numbers, ranges; a `RowError` says the fact alone."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Four = tuple[float, float, float, float]
 Item = TypeVar("Item")
 
 
-class RowFault(Exception):
+class RowError(Exception):
     """What is wrong with one row."""
 
 
@@ -28,9 +28,9 @@ def read_rows(rows: Any, name: str, what: str, read: Callable[[dict[str, Any]], 
     for index, row in enumerate(rows):
         try:
             if not isinstance(row, dict):
-                raise RowFault(f"must be an object, not {kind_of(row)}")
+                raise RowError(f"must be an object, not {kind_of(row)}")
             items.append(read(row))
-        except (RowFault, InputError) as fault:
+        except (RowError, InputError) as fault:
             raise InputError(f"{name}: {what}[{index}]: {fault}") from None
     return tuple(items)
 
@@ -46,14 +46,14 @@ def field(row: dict[str, Any], key: str) -> Any:
     try:
         return row[key]
     except KeyError:
-        raise RowFault(f"has no '{key}'") from None
+        raise RowError(f"has no '{key}'") from None
 
 
 def identity(row: dict[str, Any], key: str) -> int:
     """A whole number from 0 to 2^53 - 1."""
     value = field(row, key)
     if type(value) is not int or not 0 <= value < MAX_ID:
-        raise RowFault(f"{key} must be a whole number from 0 to 2^53 - 1, not {shown(repr(value), 40)}")
+        raise RowError(f"{key} must be a whole number from 0 to 2^53 - 1, not {shown(repr(value), 40)}")
     return value
 
 
@@ -63,15 +63,15 @@ def known(row: dict[str, Any], key: str, ids: dict[int, Item], where: str) -> It
     try:
         return ids[value]
     except KeyError:
-        raise RowFault(f"{key} {value} is not in {where}") from None
+        raise RowError(f"{key} {value} is not in {where}") from None
 
 
 def number(value: Any, what: str) -> float:
     """A finite int or float, as it is (ints stay ints: pycocotools computes with what the file says)."""
     if type(value) is not float and type(value) is not int:
-        raise RowFault(f"{what} must be a number, not {kind_of(value)} {shown(repr(value), 30)}")
+        raise RowError(f"{what} must be a number, not {kind_of(value)} {shown(repr(value), 30)}")
     if not math.isfinite(value):
-        raise RowFault(f"{what} must be finite")
+        raise RowError(f"{what} must be finite")
     return value
 
 
@@ -79,7 +79,7 @@ def side(row: dict[str, Any], key: str) -> int:
     """An image's width or height in pixels."""
     value = field(row, key)
     if type(value) is not int or not 1 <= value < 2**31:
-        raise RowFault(f"{key} must be a whole number of pixels, at least 1, not {shown(repr(value), 40)}")
+        raise RowError(f"{key} must be a whole number of pixels, at least 1, not {shown(repr(value), 40)}")
     return value
 
 
@@ -87,9 +87,9 @@ def text(row: dict[str, Any], key: str) -> str:
     """Text that is not blank and holds no control characters."""
     value = field(row, key)
     if not isinstance(value, str) or not value.strip():
-        raise RowFault(f"{key} must be text that is not blank, not {shown(repr(value), 40)}")
+        raise RowError(f"{key} must be text that is not blank, not {shown(repr(value), 40)}")
     if any(ord(letter) < 32 or ord(letter) == 127 for letter in value):
-        raise RowFault(f"{key} holds a control character: {shown(repr(value), 60)}")
+        raise RowError(f"{key} holds a control character: {shown(repr(value), 60)}")
     return value
 
 
@@ -98,20 +98,20 @@ def relative_path(row: dict[str, Any], key: str) -> str:
     value = text(row, key)
     path = PurePosixPath(value)
     if path.is_absolute() or ".." in path.parts or "\\" in value or len(value) > 1024 or not path.parts:
-        raise RowFault(f"{key} must be a path below the folder of images, not {shown(repr(value), 60)}")
+        raise RowError(f"{key} must be a path below the folder of images, not {shown(repr(value), 60)}")
     return str(path)
 
 
 def box_xywh(value: Any, size_hw: tuple[int, int]) -> Four:
     """COCO's [x, y, width, height]; parts outside the image stay, places beyond four of its sides do not."""
     if not isinstance(value, list) or len(value) != 4:
-        raise RowFault(f"bbox must be [x, y, width, height], not {shown(repr(value), 50)}")
+        raise RowError(f"bbox must be [x, y, width, height], not {shown(repr(value), 50)}")
     x, y, width, height = (number(part, "each part of bbox") for part in value)
     if width < 0 or height < 0:
-        raise RowFault(f"bbox has a negative width or height: {shown(repr(value), 60)}")
+        raise RowError(f"bbox has a negative width or height: {shown(repr(value), 60)}")
     far_y, far_x = FAR * size_hw[0], FAR * size_hw[1]
     if x < -far_x or y < -far_y or x + width > far_x or y + height > far_y:
-        raise RowFault(f"bbox {shown(repr(value), 60)} lies far outside its image of {size_hw[1]} x {size_hw[0]} pixels")
+        raise RowError(f"bbox {shown(repr(value), 60)} lies far outside its {size_hw[1]} x {size_hw[0]} image")
     return x, y, width, height
 
 
@@ -120,5 +120,5 @@ def refuse_twice(values: Iterable[Any], name: str, what: str) -> None:
     seen = set()
     for index, value in enumerate(values):
         if value in seen:
-            raise InputError(f"{name}: {what} {shown(repr(value), 60)} stands twice (again at index {index}); make it unique")
+            raise InputError(f"{name}: {what} {shown(repr(value), 60)} stands twice (again at index {index})")
         seen.add(value)

@@ -57,11 +57,11 @@ def score_results(
     boxes = {category.id: 0 for category in truth.categories}
     for annotation in truth.annotations:
         boxes[annotation.category_id] += not annotation.crowd
-    figures = answer["per_category"]
-    per_category = tuple(
-        CategoryScore(c.name, boxes[c.id], figures[str(c.id)]["AP"], figures[str(c.id)]["AP50"]) for c in truth.categories
-    )
-    return Scores(iou_type, answer["stats"], per_category)
+    per_category = []
+    for category in truth.categories:
+        figures = answer["per_category"][str(category.id)]
+        per_category.append(CategoryScore(category.name, boxes[category.id], figures["AP"], figures["AP50"]))
+    return Scores(iou_type, answer["stats"], tuple(per_category))
 
 
 def score_boxes(truth: CocoSet, detections: Sequence[Detection], limits: Limits = LIMITS) -> Scores:
@@ -72,7 +72,7 @@ def score_boxes(truth: CocoSet, detections: Sequence[Detection], limits: Limits 
 def _refuse_maskless(truth: CocoSet) -> None:
     for index, annotation in enumerate(truth.annotations):
         if annotation.mask is None:
-            raise InputError(f"{truth.name}: annotations[{index}] has no mask; --iou-type segm wants one of every object")
+            raise InputError(f"{truth.name}: annotations[{index}] has no mask; --iou-type segm wants all masks")
 
 
 def _dataset(truth: CocoSet, iou_type: str) -> dict[str, Any]:
@@ -106,7 +106,7 @@ def _in_child(job: str, time_limit_s: float) -> dict[str, Any]:
             input=job, capture_output=True, text=True, encoding="utf-8", timeout=time_limit_s, check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ChiasmError(f"scoring did not end within {time_limit_s:g} s and was stopped; score fewer images") from None
+        raise ChiasmError(f"scoring did not end within {time_limit_s:g} s and was stopped; use fewer images") from None
     if child.returncode < 0:
         raise ChiasmError(f"scoring died by {_signal(-child.returncode)} in its own process; nothing was scored")
     if child.returncode > 0:

@@ -1,4 +1,4 @@
-"""Masks of COCO rows: polygons range-checked, run-length codes decoded and written anew; nothing else reaches pycocotools."""
+"""Masks of COCO rows: polygons range-checked, run-length codes decoded and written anew; the rest is refused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 from chiasm_registry.errors import shown
 from chiasm_registry.rle import Rle, check_rle, rle_to_runs
 
-from .rows import FAR, RowFault, kind_of, number
+from .rows import FAR, RowError, kind_of, number
 
 Polygons = list[list[float]]
 MAX_CORNERS = 100_000  # of one object
@@ -18,16 +18,16 @@ def truth_mask(value: Any, size_hw: tuple[int, int]) -> Polygons | Rle | None:
     if isinstance(value, dict):
         return own_rle(value, size_hw)
     if not isinstance(value, list):
-        raise RowFault(f"segmentation must be a list of polygons or a run-length code, not {kind_of(value)}")
+        raise RowError(f"segmentation must be a list of polygons or a run-length code, not {kind_of(value)}")
     if sum(len(part) for part in value if isinstance(part, list)) > 2 * MAX_CORNERS:
-        raise RowFault(f"segmentation has more than {MAX_CORNERS:,} corners")
+        raise RowError(f"segmentation has more than {MAX_CORNERS:,} corners")
     return [_polygon(part, size_hw) for part in value] or None
 
 
 def result_mask(value: Any, size_hw: tuple[int, int]) -> Rle:
     """A result's mask: COCO wants a compressed run-length code there."""
     if not isinstance(value, dict) or not isinstance(value.get("counts"), str):
-        raise RowFault("segmentation of a result must be {size, counts} with compressed counts (text)")
+        raise RowError("segmentation of a result must be {size, counts} with compressed counts (text)")
     return own_rle(value, size_hw)
 
 
@@ -39,12 +39,12 @@ def own_rle(value: dict[str, Any], size_hw: tuple[int, int]) -> Rle:
 
 def _polygon(corners: Any, size_hw: tuple[int, int]) -> list[float]:
     if not isinstance(corners, list) or len(corners) < 6 or len(corners) % 2:
-        raise RowFault(f"a polygon must be a list of x, y, x, y, ... of at least 3 corners, not {shown(repr(corners), 40)}")
+        raise RowError(f"a polygon must be x, y, x, y, ... of at least 3 corners, not {shown(repr(corners), 40)}")
     far = FAR * max(size_hw)
     for value in corners:
         # The usual case without a call: sets have millions of these.
         if type(value) is not float and type(value) is not int:
             number(value, "a polygon's coordinate")
         if not -far <= value <= far:
-            raise RowFault(f"a polygon's coordinate {shown(repr(value), 30)} lies far outside its image")
+            raise RowError(f"a polygon's coordinate {shown(repr(value), 30)} lies far outside its image")
     return corners

@@ -1,4 +1,4 @@
-"""JSON as the standard has it: refuses NaN, infinities, duplicate keys, lone surrogates, a BOM, depth and huge numbers."""
+"""JSON to the letter: refuses NaN, infinities, duplicate keys, lone surrogates, a BOM, depth and huge numbers."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
-class _Refused(Exception):
+class _LiteralError(Exception):
     """A literal or a key that the standard or a limit forbids; `literal` is looked up in the text for its place."""
 
     def __init__(self, fact: str, literal: str | None = None) -> None:
@@ -51,7 +51,7 @@ def read_bytes(path: Path, limits: Limits = LIMITS) -> bytes:
         if not stat.S_ISREG(status.st_mode):
             raise InputError(f"{name}: not a regular file; give the path of a JSON file")
         if status.st_size > limits.json_bytes:
-            raise InputError(f"{name}: {status.st_size:,} bytes, over the limit of {limits.json_bytes:,}; split the file")
+            raise InputError(f"{name}: {status.st_size:,} bytes, the limit is {limits.json_bytes:,}; split the file")
         data = file.read(limits.json_bytes + 1)
     if len(data) > limits.json_bytes:
         raise InputError(f"{name}: grew over the limit of {limits.json_bytes:,} bytes while it was read")
@@ -75,7 +75,7 @@ def parse_json(data: bytes, name: str, limits: Limits = LIMITS) -> Any:
         )
     except json.JSONDecodeError as error:
         raise InputError(f"{name}:{error.lineno}:{error.colno}: not JSON here; the file is cut or damaged") from None
-    except _Refused as refused:
+    except _LiteralError as refused:
         raise InputError(f"{name}{_place(text, refused.literal)}: {refused}") from None
     if _SURROGATE.search(data):
         _refuse_surrogates(value, name)
@@ -108,18 +108,18 @@ def _place(text: str, literal: str | None) -> str:
 def _float(literal: str) -> float:
     value = float(literal)
     if not math.isfinite(value):
-        raise _Refused(f"{shown(literal, 30)} is too large for a number", literal)
+        raise _LiteralError(f"{shown(literal, 30)} is too large for a number", literal)
     return value
 
 
 def _int(literal: str) -> int:
     if len(literal) > MAX_DIGITS:
-        raise _Refused(f"a whole number of {len(literal):,} characters; at most {MAX_DIGITS} are read", literal)
+        raise _LiteralError(f"a whole number of {len(literal):,} characters; at most {MAX_DIGITS} are read", literal)
     return int(literal)
 
 
 def _constant(literal: str) -> NoReturn:
-    raise _Refused(f"{literal} is not JSON; write a finite number", literal)
+    raise _LiteralError(f"{literal} is not JSON; write a finite number", literal)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -127,7 +127,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for place, key in enumerate(keys) if key in keys[:place])
-        raise _Refused(f"the key '{shown(twice, 40)}' stands twice in one object; keep one")
+        raise _LiteralError(f"the key '{shown(twice, 40)}' stands twice in one object; keep one")
     return row
 
 

@@ -1,0 +1,78 @@
+"""`chiasm eval`: a model against a COCO annotation file and its photographs, names given or chosen by the model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Mode(StrEnum):
+    """Who says the names."""
+
+    guided = "guided"
+    free = "free"
+
+
+class IouType(StrEnum):
+    """What overlap is measured on."""
+
+    bbox = "bbox"
+    segm = "segm"
+
+
+def command(
+    gt: Annotated[Path, typer.Option("--gt", help="COCO annotation file.", show_default=False)],
+    images: Annotated[Path, typer.Option("--images", help="Folder of its photographs.", show_default=False)],
+    model: Annotated[str, typer.Option("--model", help="A name or a checkpoint folder.")] = "nano",
+    task: Annotated[str | None, typer.Option("--task", help="Task to measure; fits --iou-type by default.")] = None,
+    iou_type: Annotated[IouType, typer.Option("--iou-type", help="Score boxes or masks.")] = IouType.bbox,
+    mode: Annotated[Mode, typer.Option("--mode", help="All names given, or asked in words.")] = Mode.guided,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=64, help="Images at once.")] = 8,
+    out: Annotated[Path | None, typer.Option("--out", help="Folder to keep answers in; resumes there.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 ...")] = "cpu",
+    prompts: Annotated[Path | None, typer.Option("--prompts", help="Phrasings for --mode free.")] = None,
+    skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Go on without unusable photographs.")] = False,
+) -> None:
+    """Measure a model on COCO-form data: twelve lines and a table of categories."""
+    import json
+
+    import chiasm
+    from chiasm.evaluate.coco import read_coco
+    from chiasm.evaluate.ranks import read_ranks
+    from chiasm.evaluate.report import as_text
+    from chiasm.evaluate.run import Evaluation, Plan
+
+    ranks = read_ranks()
+    tasks = (task,) if task else ("detection",) if iou_type is IouType.bbox else ("detection", "segmentation")
+    plan = Plan(
+        truth=read_coco(gt), images=images, mode=mode.value, tasks=tasks, iou_type=iou_type.value,
+        batch_size=batch_size, limit=limit, out=out, prompts=prompts, skip_missing=skip_missing,
+    )
+    evaluation = Evaluation(plan, model, ranks)
+    loaded = chiasm.load(model, device=ranks.device(device))
+    with _progress(len(evaluation.todo), shown=ranks.rank == 0) as advance:
+        outcome = evaluation.run(loaded, advance)
+    if outcome is None:
+        return
+    for note in outcome.notes:
+        typer.echo(f"chiasm: {note}", err=True)
+    typer.echo(json.dumps(outcome.report, ensure_ascii=False) if as_json else as_text(outcome.report, outcome.scores))
+
+
+@contextmanager
+def _progress(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+    """A bar on stderr, with the time that is left."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not shown or total == 0) as progress:
+        bar = progress.add_task("images", total=total)
+        yield lambda images: progress.update(bar, advance=images)
