@@ -1,0 +1,1 @@
+"""The designs of vision-language models that core can speak through."""

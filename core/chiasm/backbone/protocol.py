@@ -1,0 +1,49 @@
+"""The little that core needs of a vision-language model. A new design is one file that fulfils `Backbone`.
+
+Shape letters: T tiles   S side of a tile in pixels   N image tokens of a tile   D width   B rows   L positions
+V base vocabulary   C, h, w channels, rows and columns of a feature map
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple, Protocol
+
+from chiasm_registry import CoreInfo
+from torch import Tensor
+
+
+class Seen(NamedTuple):
+    """What the eye made of some tiles."""
+
+    tokens: Tensor  # (T, N, D), ready to stand among word embeddings
+    maps: tuple[Tensor, ...]  # (T, C, h, w) each, fine to coarse
+
+
+class Backbone(Protocol):
+    """An `nn.Module` that sees tiles and continues embeddings."""
+
+    info: CoreInfo
+    tile: int  # S
+    max_tiles: int
+    tokens_per_tile: int  # N
+    vocabulary: int  # V, rows of the input embedding
+
+    def see(self, tiles: Tensor) -> Seen:
+        """Tiles (T, 3, S, S), ImageNet-normalised RGB, to image tokens and feature maps."""
+        ...
+
+    def embed(self, ids: Tensor) -> Tensor:
+        """(B, L) ids below V to (B, L, D)."""
+        ...
+
+    def speak(self, embeds: Tensor, mask: Tensor | None, positions: Tensor, cache: Any | None) -> Tensor:
+        """(B, L, D) embeddings to (B, L, D) hidden states after the final norm.
+
+        `mask` is additive, (B, 1, L, past + L), or None for plain causal attention without padding; `positions` is
+        (B, L); `cache` is a transformers cache that is extended in place.
+        """
+        ...
+
+    def head(self, hidden: Tensor) -> Tensor:
+        """(..., D) hidden states to (..., V) logits."""
+        ...

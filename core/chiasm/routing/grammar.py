@@ -1,0 +1,87 @@
+"""The grammar of an answer: text with `<ref>phrase</ref>` followed by routing tokens, each with its slots behind it.
+
+What may come next is decided here, while an answer grows, and what it meant is read here, when it is complete.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from ..text import Tokenizer
+from .rows import Rows
+from .sequence import Markers
+
+
+@dataclass
+class AnswerState:
+    """Where one growing answer stands. `tasks` are those whose tokens may be emitted, `routes_left` how many more."""
+
+    rows: Rows
+    markers: Markers
+    tasks: Collection[str]
+    routes_left: int
+    in_phrase: bool = False
+    phrase_length: int = 0
+    routable: set[str] = field(default_factory=set)  # tasks that may still be routed for the phrase just closed
+    pending: list[int] = field(default_factory=list)  # slot ids that must be fed next
+
+    def feed(self, token: int) -> None:
+        """Take in the next id, emitted or forced."""
+        if self.pending:
+            self.pending.pop(0)
+            return
+        task = self.rows.task_of(token)
+        if task is not None:
+            self.pending = self.rows.slot_ids(task)
+            self.routable.discard(task)
+            self.routes_left -= 1
+        elif token == self.markers.ref:
+            self.in_phrase, self.phrase_length, self.routable = True, 0, set()
+        elif token == self.markers.unref:
+            self.in_phrase, self.routable = False, set(self.tasks)
+        else:
+            self.phrase_length += 1
+            self.routable = set()
+
+    def allowed(self) -> Iterator[int]:
+        """The control and routing tokens that are legal now; every other one is not. Plain text always is."""
+        if self.in_phrase:
+            if self.phrase_length:
+                yield self.markers.unref
+            return
+        yield self.markers.end
+        if self.routes_left > 0:
+            yield self.markers.ref
+            yield from (self.rows.token_id(task) for task in self.routable)
+
+
+@dataclass(frozen=True)
+class Heard:
+    """One routing token of an answer."""
+
+    task: str
+    phrase: str
+    span: tuple[int, int]  # of the phrase in the text, characters
+    first_slot: int  # index of its first slot among the answer's ids
+
+
+def read_answer(ids: Sequence[int], tokenizer: Tokenizer, rows: Rows, markers: Markers) -> tuple[str, list[Heard]]:
+    """An answer's text without control tokens, and what it routed, in order."""
+    text, heard, plain = "", [], []
+    opened: int | None = None
+    phrase, span = "", (0, 0)
+    for index, token in enumerate(ids):
+        if token < rows.base and token not in (markers.ref, markers.unref, markers.end):
+            plain.append(token)
+            continue
+        text += tokenizer.decode(plain)
+        plain = []
+        task = rows.task_of(token)
+        if token == markers.ref:
+            opened = len(text)
+        elif token == markers.unref and opened is not None:
+            phrase, span, opened = text[opened:], (opened, len(text)), None
+        elif task is not None:
+            heard.append(Heard(task, phrase, span, index + 1))
+    return text + tokenizer.decode(plain), heard

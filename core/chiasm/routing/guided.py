@@ -1,0 +1,62 @@
+"""Guided speech: the phrases are given, each is a branch behind one shared prefix, all in one forward pass.
+
+A branch sees the prefix and itself, so that what comes of a phrase does not depend on what else was asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+from transformers import DynamicCache
+
+from .network import Network
+from .sequence import Markers, branch_ids, branch_mask, branch_positions
+
+
+def speak_guided(
+    network: Network,
+    markers: Markers,
+    prefix: Sequence[int],
+    image_tokens: Tensor | None,
+    phrases: Sequence[Sequence[int]],
+    tasks: Sequence[str],
+    *,
+    at_once: int,
+) -> list[dict[str, Tensor]]:
+    """For each phrase (its ids) the slots (K, D) of each task; at most `at_once` phrases share a pass."""
+    device = next(network.parameters()).device
+    ids = torch.tensor([list(prefix)], device=device)
+    cache = DynamicCache()
+    positions = torch.arange(ids.shape[1], device=device)[None]
+    network.backbone.speak(network.embed(ids, markers.image, image_tokens), None, positions, cache)
+    spoken: list[dict[str, Tensor]] = []
+    for chunk in _chunks(phrases, at_once):
+        spoken += _speak_branches(network, markers, cache, len(prefix), chunk, tasks)
+    return spoken
+
+
+def _chunks(phrases: Sequence[Sequence[int]], size: int) -> Iterator[Sequence[Sequence[int]]]:
+    return (phrases[start : start + size] for start in range(0, len(phrases), size))
+
+
+def _speak_branches(
+    network: Network,
+    markers: Markers,
+    cache: DynamicCache,
+    past: int,
+    phrases: Sequence[Sequence[int]],
+    tasks: Sequence[str],
+) -> list[dict[str, Tensor]]:
+    """One pass over some branches; the cache is left as it was found."""
+    device = next(network.parameters()).device
+    branches = [branch_ids(phrase, tasks, network.rows, markers) for phrase in phrases]
+    ids = torch.tensor([[i for branch in branches for i in branch]], device=device)
+    number = torch.tensor([[k for k, branch in enumerate(branches, 1) for _ in branch]], device=device)
+    embeds = network.embed(ids, markers.image)
+    mask = branch_mask(number, torch.zeros(1, past, dtype=torch.long, device=device), embeds.dtype)
+    hidden = network.backbone.speak(embeds, mask, branch_positions(number, past), cache)
+    cache.crop(past - cache.get_seq_length())  # a negative count is how many positions to drop
+    slots = {task: network.slots(ids, hidden, task) for task in tasks}
+    return [{task: slots[task][k] for task in tasks} for k in range(len(phrases))]

@@ -1,0 +1,50 @@
+"""All that is trained, in one module: the backbone, the tasks' rows, the tasks' decoders."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from chiasm_registry import TaskTable
+from torch import Tensor, nn
+
+from ..backbone.protocol import Backbone
+from .rows import Rows
+
+
+class Network(nn.Module):
+    """`decoders` holds only the tasks that are loaded; `table` also keeps the places of the absent ones."""
+
+    def __init__(self, backbone: nn.Module, table: TaskTable, decoders: Mapping[str, nn.Module]) -> None:
+        super().__init__()
+        self.backbone_module = backbone
+        self.rows = Rows(self.backbone.vocabulary, self.backbone.info.width, table.specs)
+        self.decoders = nn.ModuleDict(dict(decoders))
+
+    @property
+    def backbone(self) -> Backbone:
+        """The backbone by its protocol."""
+        return self.backbone_module  # type: ignore[return-value]  # fulfils Backbone, which nn.Module's typing cannot say
+
+    def embed(self, ids: Tensor, image_id: int, image_tokens: Tensor | None = None) -> Tensor:
+        """(B, L) ids of the whole space to (B, L, D); `image_tokens` (M, D) fill the M places of `image_id`, row by row."""
+        embeds = self.rows.embed(ids, self.backbone.embed(ids.clamp(max=self.rows.base - 1)))
+        if image_tokens is None:
+            return embeds
+        places = ids == image_id
+        return embeds.masked_scatter(places[..., None], image_tokens.to(embeds.dtype))
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """(..., D) to (..., V + tasks)."""
+        return self.rows.logits(hidden, self.backbone.head(hidden))
+
+    def slots(self, ids: Tensor, hidden: Tensor, task: str) -> Tensor:
+        """Hidden states at the task's slot positions, in reading order: (routes, K, D) from (B, L) and (B, L, D)."""
+        first, last = self.rows.slot_ids(task)[0], self.rows.slot_ids(task)[-1]
+        taken = hidden[(ids >= first) & (ids <= last)]
+        return taken.unflatten(0, (-1, last - first + 1))
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The floating type a module computes in."""
+    return next(p.dtype for p in module.parameters() if p.is_floating_point())

@@ -1,0 +1,76 @@
+"""The vocabulary's extension: what each task adds to the embedding and to the head, beside the base matrices.
+
+Ids, in one space: base vocabulary [0, V), then one routing token a task, then one id for each task embedding ("slot
+ids"). Slot ids are fed, never emitted and never part of a text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from chiasm_registry import TaskSpec
+from torch import Tensor, nn
+
+
+class TaskRow(nn.Module):
+    """One task's learned vectors: its token's row in the embedding and in the head, and its K embeddings."""
+
+    def __init__(self, width: int, embeddings: int) -> None:
+        super().__init__()
+        self.input = nn.Parameter(torch.zeros(1, width))
+        self.output = nn.Parameter(torch.zeros(1, width))
+        self.vectors = nn.Parameter(torch.zeros(embeddings, width))
+
+    @torch.no_grad()
+    def start(self, embedding: Tensor, head: Tensor, seed: int) -> None:
+        """Untrained values: token rows at the mean of the base matrices, embeddings drawn around it by `seed`."""
+        generator = torch.Generator().manual_seed(seed)
+        noise = torch.randn(self.vectors.shape, generator=generator).to(embedding)
+        self.input.copy_(embedding.mean(0, keepdim=True))
+        self.output.copy_(head.mean(0, keepdim=True))
+        self.vectors.copy_(embedding.mean(0) + embedding.std() * noise)
+
+
+class Rows(nn.Module):
+    """All tasks' rows over a base vocabulary of `base` ids; `specs` in the order of the task table."""
+
+    def __init__(self, base: int, width: int, specs: Sequence[TaskSpec]) -> None:
+        super().__init__()
+        self.base = base
+        self.names = tuple(spec.name for spec in specs)
+        self.tasks = nn.ModuleList(TaskRow(width, spec.embeddings) for spec in specs)
+        self.sizes = tuple(spec.embeddings for spec in specs)
+        starts = [base + len(specs)]
+        for size in self.sizes:
+            starts.append(starts[-1] + size)
+        self.starts = tuple(starts)  # of each task's slot ids; one more at the end
+
+    def token_id(self, task: str) -> int:
+        """The id of the task's routing token."""
+        return self.base + self.names.index(task)
+
+    def slot_ids(self, task: str) -> list[int]:
+        """The ids of the task's embeddings, in order."""
+        k = self.names.index(task)
+        return list(range(self.starts[k], self.starts[k + 1]))
+
+    def task_of(self, token: int) -> str | None:
+        """The task whose routing token this is, or None."""
+        k = token - self.base
+        return self.names[k] if 0 <= k < len(self.names) else None
+
+    def embed(self, ids: Tensor, base: Tensor) -> Tensor:
+        """(B, L) ids of the whole space to (B, L, D); `base` is the (B, L, D) lookup of ids clamped below V."""
+        if not self.tasks:
+            return base
+        table = torch.cat([*(row.input for row in self.tasks), *(row.vectors for row in self.tasks)]).to(base.dtype)
+        own = table[(ids - self.base).clamp(min=0)]
+        return torch.where((ids >= self.base)[..., None], own, base)
+
+    def logits(self, hidden: Tensor, base: Tensor) -> Tensor:
+        """(..., V) base logits with the routing tokens' appended: (..., V + tasks)."""
+        if not self.tasks:
+            return base
+        table = torch.cat([row.output for row in self.tasks]).to(hidden.dtype)
+        return torch.cat([base, hidden @ table.T], -1)

@@ -1,0 +1,189 @@
+"""From a config to what the loop runs: network, photographs, composer of requests, items."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from chiasm_registry import Task, TaskTable
+from chiasm_registry.discovery import discover
+from pydantic import Field
+from torch import nn
+from torch.utils.data import Dataset
+
+from ..assemble import assemble, markers_of
+from ..checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ..text import TEMPLATES, Tokenizer, train_tokenizer
+from ..weights import core_tensors, fill_core, fill_task, start_tasks, task_file
+from .config import Section, TrainConfig
+from .cutouts import CutoutBank, cut_out
+from .data import Record, read_records
+from .initial import frozen_trunk, read_initial, start_trunk
+from .items import Item, Items, Writer, collate
+from .photos import PhotoStore
+from .requests import Composer, Mix, language_texts
+from .scenes import Settings
+from .step import Pictures, Step
+
+_INIT_SEED = 0
+_NEVER_ENDING = 2**40  # items are drawn, not counted
+
+
+class ModelConfig(Section):
+    """What is trained: a new model (`internvl`, in transformers' terms), or the one in the folder `base`."""
+
+    base: str | None = None
+    internvl: dict[str, Any] = {}
+    trunk: bool = True
+    max_tiles: int = Field(1, ge=1, le=12)
+    vocabulary: int = Field(3072, ge=512)
+    template: str = "nano"
+    instruction: str = "Find what is named."
+    dropout: float = Field(0.1, ge=0, lt=1)
+    text_weight: float = Field(1.0, ge=0)
+
+
+class MixtureConfig(Section):
+    """How views and requests are mixed; `views` are fields of `Settings`, `requests` of `Mix`."""
+
+    views: dict[str, Any] = {}
+    requests: dict[str, Any] = {}
+    branches: int = Field(14, ge=1)  # guided phrases an image
+    conversations: int = Field(1, ge=0)  # free requests an image
+    cutouts_per_name: int = Field(120, ge=0)
+    store_gib: float = Field(8.0, ge=0)
+
+
+@dataclass
+class Build:
+    """What the loop needs."""
+
+    module: nn.Module
+    dataset: Dataset[Item]
+    collate: Callable[[Sequence[Item]], dict[str, Any]]
+    save: Callable[[nn.Module, Path], None]
+
+
+def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None) -> Build:
+    """Read data and initial weights, make the network; every step of it is reported."""
+    model, mixture = ModelConfig(**config.model), MixtureConfig(**config.mixture)
+    settings = Settings(**mixture.views)
+    records = _records(config, report)
+    store = PhotoStore(records, size=settings.source, limit_gib=mixture.store_gib, report=report)
+    bank = cut_out(records, per_name=mixture.cutouts_per_name, seed=config.run.seed, report=report)
+    trainee = _trainee(model, config, records, report)
+    composer = Composer(_names(records), records, Mix(**mixture.requests), mixture.branches)
+    writer = Writer(
+        trainee.tokenizer, TEMPLATES[model.template], trainee.step.network.rows, trainee.step.markers,
+        trainee.step.network.backbone.tokens_per_tile, model.instruction,
+    )
+    trainee.step.pictures = Pictures(store, None if bank is None else bank.pixels)
+    return Build(
+        module=trainee.step,
+        dataset=_items(config, mixture, records, composer, writer, trainee.tasks, settings, bank),
+        collate=partial(collate, pad=trainee.step.markers.end, source=settings.source),
+        save=trainee.save,
+    )
+
+
+@dataclass
+class _Trainee:
+    """A network in training with what its checkpoint says beside the weights."""
+
+    step: Step
+    tokenizer: Tokenizer
+    tasks: dict[str, Task]
+    model: ModelConfig
+    core: dict[str, Any]
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write the chiasm folder in bfloat16."""
+        network = module.network
+        files = [
+            task_file(network, name, task.spec.token, order, "chiasm", torch.bfloat16)
+            for order, (name, task) in enumerate(self.tasks.items())
+        ]
+        write_checkpoint(
+            folder,
+            design=self.core["design"],
+            config=self.core,
+            tokenizer_json=self.tokenizer.json(),
+            template=self.model.template,
+            guided_instruction=self.model.instruction,
+            core=core_tensors(network, torch.bfloat16),
+            tasks=files,
+        )
+
+
+def _trainee(model: ModelConfig, config: TrainConfig, records: Sequence[Record], report: Callable[[str], None]) -> _Trainee:
+    catalog = discover()
+    tasks = {name: catalog.task(name) for name in sorted(config.tasks)}
+    base: Checkpoint | None = None if model.base is None else read_checkpoint(model.base)
+    tokenizer = Tokenizer.from_json(base.tokenizer_json) if base else _tokenizer(model, records, report)
+    tokenizer = tokenizer.with_tasks(task.spec.token for task in tasks.values())
+    core = dict(base.config) if base else _core_config(model, tokenizer)
+    table = TaskTable.build(list(tasks.values()))
+    with torch.random.fork_rng():
+        torch.manual_seed(_INIT_SEED)
+        network = assemble(core, table, tasks)
+    initial = read_initial(config.initial)
+    patches: Any = network.backbone_module.internvl.model.vision_tower.embeddings.patch_embeddings  # type: ignore[union-attr]
+    if initial:
+        start_trunk(patches, initial)
+    reference = frozen_trunk(patches) if initial else None
+    start_tasks(network, tasks, list(tasks))
+    for name in tasks:
+        network.decoders[name].prepare(config.tasks[name], initial)  # type: ignore[operator]
+    if base is not None:
+        fill_core(network, base.core)
+        for name in tasks.keys() & base.tasks.keys():
+            fill_task(network, base.tasks[name])
+    markers = markers_of(tokenizer, TEMPLATES[model.template])
+    step = Step(
+        network, markers, Pictures.__new__(Pictures), dropout=model.dropout, text_weight=model.text_weight, reference=reference
+    )
+    report(f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, {tokenizer.size} tokens")
+    return _Trainee(step, tokenizer, tasks, model, core)
+
+
+def _core_config(model: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+    internvl = {**model.internvl, "image_token_id": tokenizer.id_of("<IMG_CONTEXT>")}
+    internvl["text_config"] = {**internvl.get("text_config", {}), "vocab_size": tokenizer.size}
+    return {"design": "internvl", "internvl": internvl, "trunk": model.trunk, "max_tiles": model.max_tiles}
+
+
+def _tokenizer(model: ModelConfig, records: Sequence[Record], report: Callable[[str], None]) -> Tokenizer:
+    captions = (caption for record in records for caption in record.captions)
+    tokenizer = train_tokenizer(chain(language_texts(), captions), model.vocabulary)
+    report(f"a tokenizer of {tokenizer.size} tokens, made from the captions and the phrasings")
+    return tokenizer
+
+
+def _records(config: TrainConfig, report: Callable[[str], None]) -> list[Record]:
+    records: list[Record] = []
+    for part in config.data:
+        found = read_records(
+            part.annotations, part.images, captions=part.captions, extra_masks=part.masks,
+            on_bad=config.run.on_bad_sample, report=report,
+        )
+        records += found * max(1, round(part.weight))
+    return records
+
+
+def _names(records: Sequence[Record]) -> list[str]:
+    return sorted({thing.name for record in records for thing in record.objects})
+
+
+def _items(
+    config: TrainConfig, mixture: MixtureConfig, records: Sequence[Record], composer: Composer, writer: Writer,
+    tasks: dict[str, Task], settings: Settings, bank: CutoutBank | None,
+) -> Items:
+    return Items(
+        records, composer, writer, tasks, settings, None if bank is None else bank.index,
+        seed=config.run.seed, length=_NEVER_ENDING, kinds=("guided", *([None] * mixture.conversations)),
+    )

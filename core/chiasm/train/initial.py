@@ -1,0 +1,59 @@
+"""Initial weights from a published file: what of it fits the backbone's trunk; the tasks' decoders take their own part."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from chiasm_registry import TrainingError
+from chiasm_registry.errors import shown
+from torch import Tensor, nn
+
+from ..backbone.trunk import TrunkPatches
+
+# NanoDet-Plus's names (batch norms folded) to the trunk's; it was trained on blue-green-red.
+_RENAMED = {"stage2.": "stages.0.", "stage3.": "stages.1.", "stage4.": "stages.2."}
+_HEAD = ("cls_convs.", "gfl_cls.")
+
+
+def read_initial(path: str | Path | None) -> dict[str, Tensor]:
+    """The float32 tensors of a safetensors file; {} for None."""
+    if path is None:
+        return {}
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return {name: tensor.float() for name, tensor in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise TrainingError(f"initial weights {shown(path)} cannot be read; give a safetensors file") from error
+
+
+def start_trunk(patches: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Fill the trunk, and the towers before the patches, from NanoDet-Plus-m; every trunk tensor must be there."""
+    if not isinstance(patches, TrunkPatches):
+        raise TrainingError("initial weights are for a backbone with a trunk; set model.trunk to true or leave initial out")
+    trunk = {_trunk_name(name): tensor for name, tensor in weights.items() if not name.startswith(_HEAD)}
+    trunk["stem.weight"] = trunk["stem.weight"].flip(1)
+    towers = {n.removeprefix("cls_convs."): t for n, t in weights.items() if n.startswith("cls_convs.")}
+    try:
+        patches.trunk.load_state_dict(trunk)
+        patches.towers.load_state_dict(towers)
+    except RuntimeError as error:
+        raise TrainingError("the initial weights are not those of NanoDet-Plus-m; their names or shapes differ") from error
+
+
+def _trunk_name(name: str) -> str:
+    for old, new in _RENAMED.items():
+        if name.startswith(old):
+            return new + name.removeprefix(old)
+    return name
+
+
+@torch.no_grad()
+def frozen_trunk(patches: TrunkPatches) -> nn.Module:
+    """A frozen copy of the trunk, whose maps are the scenes' reference maps in distillation."""
+    import copy
+
+    return copy.deepcopy(patches.trunk).requires_grad_(False).eval()

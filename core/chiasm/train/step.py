@@ -1,0 +1,131 @@
+"""One training step as a module: a collated batch in, named losses out. Language and decoders learn together."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from chiasm_registry import Route, Scene
+from chiasm_registry.contract import TrainableDecoder
+from torch import Tensor, nn
+
+from ..images import IMAGENET_MEAN, IMAGENET_STD
+from ..routing.network import Network
+from ..routing.sequence import Markers, branch_mask, branch_positions
+from .items import NO_LABEL, Nested
+from .photos import PhotoStore
+from .render import render
+
+
+class Pictures:
+    """The photographs and cut-outs of a run, moved to the device when the first batch comes."""
+
+    def __init__(self, store: PhotoStore, cutouts: Tensor | None) -> None:
+        self.store, self.cutouts = store, cutouts
+
+    def views(self, view: Mapping[str, Any], size: int) -> Tensor:
+        """(B, 3, size, size) in 0..1 on the device of `view`."""
+        device = view["colours"].device
+        if self.store.device != device:
+            self.store.to(device)
+            self.cutouts = None if self.cutouts is None else self.cutouts.to(device)
+        photos, index = self.store.batch(view["tile_photo"])
+        return render(photos, self.cutouts, {**view, "tile_photo": index}, size)
+
+
+class Step(nn.Module):
+    """`network` with everything that is only needed to train it.
+
+    `dropout` is on word embeddings; `text_weight` scales the language loss; `reference` is the frozen initial trunk.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        markers: Markers,
+        pictures: Pictures,
+        *,
+        dropout: float = 0.1,
+        text_weight: float = 1.0,
+        reference: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.network, self.markers, self.pictures = network, markers, pictures
+        self.dropout, self.text_weight = nn.Dropout(dropout), text_weight
+        self._reference = (reference,)  # in a tuple: not a part of the module, neither trained nor saved
+
+    def forward(
+        self,
+        view: Mapping[str, Any],
+        tokens: Tensor,
+        branch: Tensor,
+        labels: Tensor,
+        image_of: Tensor,
+        nested: Nested,
+        ids: Sequence[str] = (),
+    ) -> dict[str, Tensor]:
+        """Named losses of a batch of `collate`: `loss`, `loss/text`, `loss/<task>/<name>`; `ids` only name the samples."""
+        network = self.network
+        with torch.no_grad():
+            pixels = self.pictures.views(view, network.backbone.tile)
+            mean, std = (pixels.new_tensor(stat).view(1, 3, 1, 1) for stat in (IMAGENET_MEAN, IMAGENET_STD))
+            tiles = (pixels - mean) / std
+        seen = network.backbone.see(tiles)
+        image_tokens = seen.tokens[image_of].flatten(0, 1)  # every row has its image's tokens
+        embeds = self.dropout(network.embed(tokens, self.markers.image, image_tokens))
+        mask = branch_mask(branch, None, embeds.dtype)
+        hidden = network.backbone.speak(embeds, mask, branch_positions(branch), None)
+        losses = {"loss/text": self.text_weight * self._text_loss(hidden, labels)}
+        scenes = self._scenes(pixels, tiles, seen.maps)
+        for name in network.decoders:
+            losses.update(self._task_losses(name, scenes, tokens, hidden, image_of, nested))
+        return {"loss": torch.stack([loss.float() for loss in losses.values()]).sum(), **losses}
+
+    def _text_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
+        """Cross-entropy of the answers' tokens, routing tokens included."""
+        learned = labels != NO_LABEL
+        return F.cross_entropy(self.network.logits(hidden[learned]).float(), labels[learned])
+
+    def _scenes(self, pixels: Tensor, tiles: Tensor, maps: tuple[Tensor, ...]) -> list[Scene]:
+        reference: tuple[Tensor, ...] = ()
+        frozen = self._reference[0]
+        if frozen is not None:
+            with torch.no_grad():
+                reference = frozen.to(tiles.device)(tiles)
+        size = tuple(pixels.shape[-2:])
+        return [
+            Scene(
+                size_hw=cast("tuple[int, int]", size),
+                maps=tuple(m[k] for m in maps),
+                view=lambda side, k=k: _resized(pixels[k], side),  # type: ignore[misc]  # k is bound now, not later
+                reference_maps=tuple(m[k] for m in reference),
+            )
+            for k in range(len(pixels))
+        ]
+
+    def _task_losses(
+        self, name: str, scenes: list[Scene], tokens: Tensor, hidden: Tensor, image_of: Tensor, nested: Nested
+    ) -> dict[str, Tensor]:
+        """The task's own losses on the images that have routes of it."""
+        phrases, targets = nested.phrases[name], nested.targets[name]
+        counts = [len(p) for p in phrases]
+        if not sum(counts):
+            return {}
+        slots = self.network.slots(tokens, hidden, name).split(counts)
+        row = self.network.rows.tasks[self.network.rows.names.index(name)]
+        used = [k for k, count in enumerate(counts) if count]
+        routes = [
+            [Route(task=name, phrase=p, slots=slots[k][r], embeddings=row.vectors) for r, p in enumerate(phrases[k])]
+            for k in used
+        ]
+        decoder = cast(TrainableDecoder, self.network.decoders[name])
+        losses = decoder.loss([scenes[k] for k in used], routes, [targets[k] for k in used])
+        return {f"loss/{name}/{part}": loss for part, loss in losses.items()}
+
+
+def _resized(pixels: Tensor, side: int) -> Tensor:
+    if pixels.shape[-1] == side:
+        return pixels
+    return F.interpolate(pixels[None], size=(side, side), mode="bilinear", align_corners=False, antialias=True)[0]

@@ -1,0 +1,1 @@
+"""The built-in tasks. Each folder is a plugin like any other; core does not know that they exist."""

@@ -1,0 +1,138 @@
+"""The detection head: boxes at every location of a pyramid, classified by what the slots ask for.
+
+A location's score for a phrase is the similarity of its feature with a projection of the phrase's slots, times how
+likely the slots alone hold the phrase to be in the picture at all. Box edges are distributions over distances
+(generalized focal loss, Li et al. 2020); locations, levels and the folded head follow NanoDet-Plus (RangiLyu 2021).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from chiasm_registry import Box, Boxes, CoreInfo, Route, Scene, ScoredBox
+from torch import Tensor, nn
+
+from .boxes import suppress
+from .losses import LossWeights, detection_losses
+from .pyramid import LEVELS, WIDTH, Levels, Separable
+from .targets import BoxTarget
+from .teacher import Teacher
+
+BINS = 8  # of a distance's distribution, in units of the level's stride
+SLOTS = 4
+CANDIDATES = 300  # locations a phrase before suppression
+OVERLAP = 0.6  # IoU from which the weaker of two boxes of one phrase is suppressed
+PRESENCE = 0.5  # exponent of the presence; the location's score has the rest
+
+
+@dataclass(frozen=True, eq=False)
+class Located:
+    """What the head sees in B images before anything is asked."""
+
+    features: list[Tensor]  # (B, C, h, w) of each level
+    distances: Tensor  # (B, L, 4 * BINS) logits
+    boxes: Tensor  # (B, L, 4) pixels of the view
+    centres: Tensor  # (L, 2) x, y
+    strides: Tensor  # (L,)
+    view_hw: tuple[int, int]
+
+
+class DetectionDecoder(nn.Module):
+    """Implements `Decoder` and `TrainableDecoder`."""
+
+    def __init__(self, core: CoreInfo) -> None:
+        super().__init__()
+        self.levels = Levels(core)
+        self.towers = nn.ModuleList(nn.Sequential(Separable(WIDTH), Separable(WIDTH)) for _ in range(LEVELS))
+        self.edges = nn.ModuleList(nn.Conv2d(WIDTH, 4 * BINS, 1) for _ in range(LEVELS))
+        self.ask = nn.Sequential(
+            nn.LayerNorm(SLOTS * core.width), nn.Linear(SLOTS * core.width, 512), nn.GELU(), nn.Linear(512, LEVELS * (WIDTH + 1) + 1)
+        )
+        with torch.no_grad():
+            last: nn.Linear = self.ask[3]  # type: ignore[assignment]  # Sequential is typed by Module
+            last.weight.mul_(0.1)
+            last.bias.view(-1)[WIDTH : LEVELS * (WIDTH + 1) : WIDTH + 1] = -4.0  # a location is rarely the thing asked for
+        self.register_buffer("bins", torch.arange(BINS, dtype=torch.float32), persistent=False)
+        self.weights = LossWeights()
+        self.teacher: Teacher | None = None
+
+    def locate(self, maps: Sequence[Tensor]) -> Located:
+        """Features and boxes of every location of B images, whose maps are (B, C, h, w) each."""
+        features = [tower(level) for tower, level in zip(self.towers, self.levels(maps), strict=True)]
+        distances = torch.cat([edge(f).flatten(2) for edge, f in zip(self.edges, features, strict=True)], 2).transpose(1, 2)
+        centres, strides = self._grid(features)
+        reach = distances.float().unflatten(2, (4, BINS)).softmax(-1) @ self.bins * strides[:, None]  # (B, L, 4)
+        boxes = torch.cat([centres - reach[..., :2], centres + reach[..., 2:]], -1)
+        finest = maps[self.levels.use[0]].shape[-2:]
+        stride = self.levels.strides[1] if self.levels.one_grid else self.levels.strides[0]
+        return Located(features, distances, boxes, centres, strides, (finest[0] * stride, finest[1] * stride))
+
+    def _grid(self, features: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """Centres (L, 2) and strides (L,) of all locations."""
+        centres, strides = [], []
+        for feature, stride in zip(features, self.levels.strides, strict=True):
+            h, w = feature.shape[-2:]
+            y, x = torch.meshgrid(torch.arange(h), torch.arange(w), indexing="ij")
+            centres.append(torch.stack([x, y], -1).reshape(-1, 2) * float(stride))
+            strides.append(torch.full((h * w,), float(stride)))
+        return torch.cat(centres).to(features[0].device), torch.cat(strides).to(features[0].device)
+
+    def judge(self, located: Located, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """Slots (B, R, K, D) to score logits (B, R, L) and presence logits (B, R)."""
+        asked = self.ask(slots.flatten(2))
+        weights = asked[..., :-1].unflatten(-1, (LEVELS, WIDTH + 1))  # (B, R, LEVELS, C + 1)
+        logits = [
+            torch.einsum("brc,bcl->brl", weights[:, :, k, :-1], feature.flatten(2)) + weights[:, :, k, -1:]
+            for k, feature in enumerate(located.features)
+        ]
+        return torch.cat(logits, 2), asked[..., -1]
+
+    @torch.no_grad()
+    def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Boxes]:
+        """Boxes of every route, best first, none below the threshold."""
+        if "located" not in scene.memo:
+            scene.memo["located"] = self.locate([m[None] for m in scene.maps])
+        located: Located = scene.memo["located"]
+        logits, presence = self.judge(located, torch.stack([route.slots for route in routes])[None])
+        scores = logits[0].float().sigmoid().pow(1 - PRESENCE) * presence[0, :, None].float().sigmoid().pow(PRESENCE)
+        best = scores.topk(min(CANDIDATES, scores.shape[1]), 1)  # (R, n)
+        boxes = self._to_original(located, scene.size_hw)[best.indices]
+        asked = best.values.new_tensor([route.options.threshold for route in routes])
+        alive = (best.values >= asked[:, None]) & ((boxes[..., 2:] - boxes[..., :2]).amin(-1) > 0)
+        boxes = boxes[:, : max(1, int(alive.sum(1).max()))] if bool(alive.any()) else boxes[:, :1]
+        alive = alive[:, : boxes.shape[1]]
+        stay = suppress(torch.where(alive[..., None], boxes, 0.0), OVERLAP) & alive
+        return [
+            _boxes(boxes[r][stay[r]], best.values[r, : boxes.shape[1]][stay[r]], route.options.max_objects)
+            for r, route in enumerate(routes)
+        ]
+
+    @staticmethod
+    def _to_original(located: Located, size_hw: tuple[int, int]) -> Tensor:
+        """(L, 4) boxes of the one image, in pixels of the original, clipped to it."""
+        (h, w), (view_h, view_w) = size_hw, located.view_hw
+        scale = located.boxes.new_tensor([w / view_w, h / view_h] * 2)
+        limit = located.boxes.new_tensor([w, h] * 2)
+        return torch.minimum((located.boxes[0] * scale).clamp(min=0), limit)
+
+    def prepare(self, options: Mapping[str, Any], initial: Mapping[str, Tensor]) -> None:
+        """Loss weights from the config; towers and edges from a NanoDet-Plus head, whose frozen copy is the teacher."""
+        self.weights = LossWeights(**options)
+        if initial:
+            self.teacher = Teacher(initial, self.levels.strides)
+            self.teacher.copy_to(self.towers, self.edges)
+
+    def loss(
+        self, scenes: Sequence[Scene], routes: Sequence[Sequence[Route]], targets: Sequence[Sequence[BoxTarget]]
+    ) -> Mapping[str, Tensor]:
+        """Focal, box and presence losses against the truth, and distillation from the frozen initial head."""
+        located = self.locate([torch.stack(maps) for maps in zip(*(scene.maps for scene in scenes), strict=True)])
+        return detection_losses(self, located, scenes, routes, targets)
+
+
+def _boxes(boxes: Tensor, scores: Tensor, limit: int) -> Boxes:
+    rows = zip(boxes[:limit].tolist(), scores[:limit].tolist(), strict=True)
+    return Boxes(items=tuple(ScoredBox(box=Box(xyxy=(x0, y0, x1, y1)), score=score) for (x0, y0, x1, y1), score in rows))

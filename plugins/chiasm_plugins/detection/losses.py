@@ -1,0 +1,149 @@
+"""The training losses of detection, on a whole batch at once; every loss weight is here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+import torch.nn.functional as F
+from chiasm_registry import Route, Scene
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from .boxes import generalized_iou
+from .targets import Assignment, BoxTarget, Truth, assign
+from .teacher import CLASS_OF, Taught
+
+if TYPE_CHECKING:
+    from .decoder import DetectionDecoder, Located
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """How much each part counts; `truth` is the share of the annotations in the score targets, the teacher has the rest."""
+
+    score: float = 1.0
+    truth: float = 0.3
+    overlap: float = 0.5
+    distribution: float = 0.1
+    distances: float = 0.25
+    presence: float = 0.5
+    max_boxes: int = 100  # true boxes an image that are assigned
+
+
+def detection_losses(
+    head: DetectionDecoder,
+    located: Located,
+    scenes: Sequence[Scene],
+    routes: Sequence[Sequence[Route]],
+    targets: Sequence[Sequence[BoxTarget]],
+) -> Mapping[str, Tensor]:
+    """Named losses, weighted by `head.weights`."""
+    weights, device = head.weights, located.distances.device
+    slots = pad_sequence([torch.stack([route.slots for route in rs]) for rs in routes], batch_first=True)  # (B, R, K, D)
+    counts = torch.tensor([len(rs) for rs in routes])
+    asked = (torch.arange(slots.shape[1])[None] < counts[:, None]).to(device, non_blocking=True)  # (B, R)
+    logits, presence = (tensor.float() for tensor in head.judge(located, slots))
+    truth = _truth(scenes, targets, located.view_hw, weights.max_boxes).to(device)
+    assigned = assign(logits.detach().sigmoid(), located.boxes.detach(), located.centres, truth)
+    losses: dict[str, Tensor] = {}
+    quality, taught = assigned.quality, None
+    if head.teacher is not None:
+        taught = _teach(head, scenes)
+        believed = _believed(taught, targets, slots.shape[1])
+        quality = weights.truth * quality + (1 - weights.truth) * believed
+        losses["distances"] = weights.distances * _distance_loss(located.distances, taught)
+    losses["score"] = weights.score * _score_loss(logits, quality, asked)
+    losses.update(_box_losses(located, assigned, weights))
+    losses["presence"] = weights.presence * _presence_loss(presence, targets, asked)
+    return losses
+
+
+def _truth(
+    scenes: Sequence[Scene], targets: Sequence[Sequence[BoxTarget]], view_hw: tuple[int, int], limit: int
+) -> Truth:
+    """All phrases' boxes of each image in one padded list, in pixels of the view."""
+    boxes, phrases = [], []
+    for scene, of_image in zip(scenes, targets, strict=True):
+        scale = torch.tensor([view_hw[1] / scene.size_hw[1], view_hw[0] / scene.size_hw[0]] * 2)
+        boxes.append((torch.cat([t.boxes for t in of_image]) * scale)[:limit])
+        phrases.append(torch.cat([torch.full((len(t.boxes),), k) for k, t in enumerate(of_image)])[:limit])
+    valid = [torch.ones(len(b), dtype=torch.bool) for b in boxes]
+    padded = pad_sequence(boxes, batch_first=True)
+    if padded.shape[1] == 0:  # nothing true in the whole batch: one padding box keeps the shapes
+        return Truth(torch.zeros(len(boxes), 1, 4), torch.zeros(len(boxes), 1, dtype=torch.long), torch.zeros(len(boxes), 1).bool())
+    return Truth(padded, pad_sequence(phrases, batch_first=True), pad_sequence(valid, batch_first=True))
+
+
+def _teach(head: DetectionDecoder, scenes: Sequence[Scene]) -> Taught:
+    """The teacher's view of the scenes, from the frozen initial model's maps."""
+    assert head.teacher is not None
+    maps = [torch.stack(maps) for maps in zip(*(scene.reference_maps for scene in scenes), strict=True)]
+    teacher = head.teacher.to(maps[0].device)
+    return teacher([maps[k] for k in head.levels.use])
+
+
+def _believed(taught: Taught, targets: Sequence[Sequence[BoxTarget]], rows: int) -> Tensor:
+    """(B, R, L): the teacher's score for each phrase, the largest among the classes it stands for; 0 for unknown words."""
+    classes = [[[CLASS_OF[n] for n in t.meaning if n in CLASS_OF] for t in of_image] for of_image in targets]
+    deepest = max((len(c) for of_image in classes for c in of_image), default=0)
+    nothing = taught.scores.shape[1]
+    index = torch.full((len(targets), rows, max(deepest, 1)), nothing)
+    for b, of_image in enumerate(classes):
+        for r, found in enumerate(of_image):
+            if found:
+                index[b, r, : len(found)] = torch.tensor(found)
+    index = index.to(taught.scores.device, non_blocking=True)
+    padded = F.pad(taught.scores, (0, 0, 0, 1))  # one class more that is nowhere
+    believed = [padded.gather(1, index[:, :, k, None].expand(-1, -1, padded.shape[2])) for k in range(index.shape[2])]
+    return torch.stack(believed).amax(0)
+
+
+def _score_loss(logits: Tensor, quality: Tensor, asked: Tensor) -> Tensor:
+    """Binary cross-entropy to soft targets, per unit of target; phrases that only pad the batch do not count."""
+    loss = F.binary_cross_entropy_with_logits(logits, quality, reduction="none") * asked[..., None]
+    return loss.sum() / (quality * asked[..., None]).sum().clamp(min=1.0)
+
+
+def _box_losses(located: Located, assigned: Assignment, weights: LossWeights) -> dict[str, Tensor]:
+    """GIoU of the boxes and the distribution focal loss of their edges, where a true box is assigned."""
+    weight = assigned.weight
+    total = weight.sum().clamp(min=1.0)
+    overlap = ((1 - generalized_iou(located.boxes, assigned.box)) * weight).sum() / total
+    edges = torch.cat([located.centres - assigned.box[..., :2], assigned.box[..., 2:] - located.centres], -1)
+    logits = located.distances.float().unflatten(2, (4, -1))  # (B, L, 4, BINS)
+    bins = logits.shape[-1]
+    place = (edges / located.strides[:, None]).clamp(0, bins - 1 - 1e-3)
+    left = place.floor().long()
+    logp = logits.log_softmax(-1)
+    below, above = logp.gather(-1, left[..., None])[..., 0], logp.gather(-1, left[..., None] + 1)[..., 0]
+    share = place - left
+    distribution = -(below * (1 - share) + above * share).mean(-1)
+    return {
+        "overlap": weights.overlap * overlap,
+        "distribution": weights.distribution * (distribution * weight).sum() / total,
+    }
+
+
+def _distance_loss(distances: Tensor, taught: Taught) -> Tensor:
+    """Keep the edges' distributions near the teacher's where the teacher sees something (localization distillation)."""
+    weight = taught.scores.amax(1)  # (B, L)
+    student = distances.float().unflatten(2, (4, -1)).log_softmax(-1)
+    teacher = taught.distances.float().unflatten(2, (4, -1)).log_softmax(-1)
+    kl = (teacher.exp() * (teacher - student)).sum(-1).mean(-1)
+    return (kl * weight).sum() / weight.sum().clamp(min=1.0)
+
+
+def _presence_loss(presence: Tensor, targets: Sequence[Sequence[BoxTarget]], asked: Tensor) -> Tensor:
+    """Is the phrase in the picture at all? A group that is to be ignored says neither yes nor no."""
+    yes = torch.zeros(presence.shape)
+    sure = torch.ones(presence.shape)
+    for b, of_image in enumerate(targets):
+        for r, target in enumerate(of_image):
+            yes[b, r] = float(len(target.boxes) > 0)
+            sure[b, r] = float(len(target.boxes) > 0 or len(target.ignored) == 0)
+    weight = asked * sure.to(presence.device, non_blocking=True)
+    loss = F.binary_cross_entropy_with_logits(presence, yes.to(presence.device, non_blocking=True), reduction="none")
+    return (loss * weight).sum() / weight.sum().clamp(min=1.0)

@@ -1,0 +1,84 @@
+"""What a phrase should have found in a training image, as tensors, and which locations are to learn which box."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from chiasm_registry import Sample
+from torch import Tensor
+
+from .boxes import pairwise_iou
+
+
+@dataclass(frozen=True, eq=False)
+class BoxTarget:
+    """One phrase's truth: boxes (n, 4) and groups to ignore (m, 4), xyxy pixels of the sample; the names it stands for."""
+
+    boxes: Tensor
+    ignored: Tensor
+    meaning: tuple[str, ...]
+
+
+def box_targets(sample: Sample) -> Sequence[BoxTarget]:
+    """A target for each of the sample's phrases."""
+    return [
+        BoxTarget(_boxes(sample, matches, crowd=False), _boxes(sample, matches, crowd=True), meaning)
+        for matches, meaning in zip(sample.matches, sample.meanings, strict=True)
+    ]
+
+
+def _boxes(sample: Sample, matches: Sequence[int], *, crowd: bool) -> Tensor:
+    rows = [sample.objects[k].box_xyxy for k in matches if sample.objects[k].crowd == crowd]
+    return torch.tensor(rows, dtype=torch.float32).reshape(-1, 4)
+
+
+@dataclass(frozen=True, eq=False)
+class Truth:
+    """The true boxes of a batch, padded to the longest list."""
+
+    boxes: Tensor  # (B, G, 4) pixels of the view
+    phrase: Tensor  # (B, G) index of the phrase a box belongs to
+    valid: Tensor  # (B, G) False where padding
+
+    def to(self, device: torch.device) -> Truth:
+        """The same on another device."""
+        return Truth(self.boxes.to(device), self.phrase.to(device), self.valid.to(device))
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """Which locations learn what."""
+
+    quality: Tensor  # (B, R, L) target score of a phrase at a location, 0 where negative
+    box: Tensor  # (B, L, 4) the true box that a location regresses
+    weight: Tensor  # (B, L) quality of that box there, 0 where none
+
+
+@torch.no_grad()
+def assign(scores: Tensor, boxes: Tensor, centres: Tensor, truth: Truth, top: int = 13) -> Assignment:
+    """Task-aligned assignment (Feng et al., TOOD, 2021).
+
+    `scores` (B, R, L) probabilities, `boxes` (B, L, 4) predicted, `centres` (L, 2), in pixels of the view. A true box
+    takes the `top` locations inside it with the largest score * IoU^6; a location claimed by several boxes of one
+    phrase goes to the one it overlaps most; its target is scaled so that the best location of a box learns its IoU.
+    """
+    where = truth.phrase[:, :, None].expand(-1, -1, scores.shape[2])  # (B, G, L)
+    iou = pairwise_iou(truth.boxes, boxes)
+    low, high = truth.boxes[:, :, None, :2], truth.boxes[:, :, None, 2:]
+    inside = ((centres > low) & (centres < high)).all(-1) & truth.valid[:, :, None]
+    aligned = torch.where(inside, scores.gather(1, where).clamp(min=1e-6) * iou.pow(6), -1.0)
+    best = aligned.topk(min(top, aligned.shape[2]), 2)
+    chosen = torch.zeros_like(inside).scatter_(2, best.indices, best.values > 0)
+    rivals = torch.where(chosen, iou, -1.0)
+    strongest = torch.full_like(scores, -1.0).scatter_reduce_(1, where, rivals, "amax").gather(1, where)
+    chosen &= rivals >= strongest
+    aligned = aligned.clamp(min=0) * chosen
+    quality = aligned * (iou * chosen).amax(2, keepdim=True) / aligned.amax(2, keepdim=True).clamp(min=1e-9)
+    weight, owner = quality.max(1)  # (B, L)
+    return Assignment(
+        quality=torch.zeros_like(scores).scatter_reduce_(1, where, quality, "amax"),
+        box=truth.boxes.gather(1, owner[..., None].expand(-1, -1, 4)),
+        weight=weight,
+    )

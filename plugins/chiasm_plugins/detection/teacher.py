@@ -1,0 +1,65 @@
+"""The frozen initial head with its fixed classes: what distillation learns from. It exists in training only."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from .pyramid import LEVELS, WIDTH, Separable
+
+# The order of the classes in COCO-trained heads.
+COCO_NAMES = (
+    "person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant stop_sign parking_meter "
+    "bench bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee "
+    "skis snowboard sports_ball kite baseball_bat baseball_glove skateboard surfboard tennis_racket bottle wine_glass "
+    "cup fork knife spoon bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch "
+    "potted_plant bed dining_table toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink "
+    "refrigerator book clock vase scissors teddy_bear hair_drier toothbrush"
+)
+CLASS_OF = {name.replace("_", " "): k for k, name in enumerate(COCO_NAMES.split())}
+
+
+class Taught(NamedTuple):
+    """What the teacher holds to be true of B images."""
+
+    scores: Tensor  # (B, classes, L) probabilities
+    distances: Tensor  # (B, L, 4 * BINS) logits
+
+
+class Teacher(nn.Module):
+    """NanoDet-Plus's head as published (keys `cls_convs.*`, `gfl_cls.*`), frozen."""
+
+    def __init__(self, weights: Mapping[str, Tensor], strides: Sequence[int]) -> None:
+        super().__init__()
+        self.classes = len(CLASS_OF)
+        self.strides = tuple(strides)
+        self.towers = nn.ModuleList(nn.Sequential(Separable(WIDTH), Separable(WIDTH)) for _ in range(LEVELS))
+        outputs = weights["gfl_cls.0.bias"].shape[0]
+        self.heads = nn.ModuleList(nn.Conv2d(WIDTH, outputs, 1) for _ in range(LEVELS))
+        self.towers.load_state_dict(_part(weights, "cls_convs."))
+        self.heads.load_state_dict(_part(weights, "gfl_cls."))
+        self.requires_grad_(False)
+
+    @torch.no_grad()
+    def copy_to(self, towers: nn.ModuleList, edges: nn.ModuleList) -> None:
+        """Give a student the same towers and the same box edges."""
+        towers.load_state_dict(self.towers.state_dict())
+        for edge, head in zip(edges, self.heads, strict=True):
+            edge.weight.copy_(head.weight[self.classes :])
+            edge.bias.copy_(head.bias[self.classes :])
+
+    @torch.no_grad()
+    def forward(self, pyramid: Sequence[Tensor]) -> Taught:
+        """Pyramid levels (B, C, h, w), fine to coarse."""
+        outputs = [
+            head(tower(level)).flatten(2) for head, tower, level in zip(self.heads, self.towers, pyramid, strict=True)
+        ]
+        both = torch.cat(outputs, 2)
+        return Taught(both[:, : self.classes].float().sigmoid(), both[:, self.classes :].transpose(1, 2))
+
+
+def _part(weights: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in weights.items() if name.startswith(prefix)}
