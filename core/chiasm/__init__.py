@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from chiasm_registry.errors import CheckpointError, ChiasmError, InputError, PluginError, TrainingError
 
     from .limits import LIMITS, Limits
-    from .model import Model, load
+    from .loading import load
+    from .model import Model
     from .result import Object, Result, UnknownOutput
 
     __version__: str
 
 _HOMES = {
-    "load": "chiasm.model",
+    "load": "chiasm.loading",
     "Model": "chiasm.model",
     "Result": "chiasm.result",
     "Object": "chiasm.result",
