@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from chiasm_registry.geometry import Box
     from PIL import Image
 
+    from .images.open import ImageSource
+
 _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 
@@ -45,7 +47,7 @@ def result_to_supervision(result: Result) -> supervision.Detections:
     try:
         import supervision
     except ImportError:
-        raise InputError("to_supervision() needs the package supervision; install it with: pip install 'chiasm[supervision]'") from None
+        raise InputError("to_supervision() needs supervision; run: pip install 'chiasm[supervision]'") from None
     import numpy as np
 
     placed = _placed(result)
@@ -70,7 +72,7 @@ def crop_objects(result: Result, image: Image.Image) -> list[Image.Image]:
     return [image.crop(_pixels(box, image)) for _, box in _placed(result)]
 
 
-def save_result(result: Result, path: str | os.PathLike[str], image: object) -> None:
+def save_result(result: Result, path: str | os.PathLike[str], image: ImageSource | None) -> None:
     """The picture or the JSON, written whole or not at all."""
     ending = Path(path).suffix.lower()
     if ending == ".json":

@@ -10,10 +10,10 @@ from chiasm_registry.errors import InputError, shown
 
 
 def write_whole(path: str | os.PathLike[str], content: bytes) -> None:
-    """Write `content` under `path`, replacing what stood there; on any failure the old file stays and no other is left."""
+    """Write `content` under `path`, replacing what stood there; when it fails the old file stays, and no other."""
     target = Path(path)
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{target.name[:60]}.", suffix=".part", dir=target.parent)
+        handle, temporary = tempfile.mkstemp(prefix=".chiasm-", suffix=".part", dir=target.parent)
     except (OSError, ValueError):
         raise _refused(target) from None
     try:

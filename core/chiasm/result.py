@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from chiasm_registry.task import Task
     from PIL import Image
 
+    from .images.open import ImageSource
+
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 Length = Annotated[int, Field(ge=1)]
@@ -68,7 +70,7 @@ class Result(BaseModel):
     _tasks: Mapping[str, Task] | None = PrivateAttr(None)
 
     def remember(self, image: Image.Image, tasks: Mapping[str, Task] | None = None) -> Result:
-        """Keep the upright image (and the tasks that may draw), so that pictures need no argument; not part of the JSON."""
+        """Keep the upright image, and the tasks that may draw, for `plot`, `save` and `crop`; not part of the JSON."""
         self._image, self._tasks = image, tasks
         return self
 
@@ -105,25 +107,28 @@ class Result(BaseModel):
 
         return result_to_supervision(self)
 
-    def plot(self, image: object = None) -> Image.Image:
-        """The image with every object drawn on it, same size; `image` (anything a model takes) replaces the remembered one."""
+    def plot(self, image: ImageSource | None = None) -> Image.Image:
+        """The image with every object drawn on it, of the same size unless it is too small for tags to be read.
+
+        `image` is anything a model takes; without it the remembered one is used.
+        """
         from .plot import plot_result
 
-        return plot_result(self, self._picture(image))
+        return plot_result(self, self._picture(image), self._tasks)
 
-    def save(self, path: str | os.PathLike[str], image: object = None) -> None:
+    def save(self, path: str | os.PathLike[str], image: ImageSource | None = None) -> None:
         """Write `plot()` under `path` (its ending chooses the format), or the JSON when it ends in `.json`."""
         from .export import save_result
 
         save_result(self, path, image)
 
-    def crop(self, image: object = None) -> list[Image.Image]:
+    def crop(self, image: ImageSource | None = None) -> list[Image.Image]:
         """One piece of the image for every object that has a box or a mask, in the order of `objects`."""
         from .export import crop_objects
 
         return crop_objects(self, self._picture(image))
 
-    def _picture(self, image: object) -> Image.Image:
+    def _picture(self, image: ImageSource | None) -> Image.Image:
         picture = self._image
         if image is not None:
             from .images import open_image
@@ -132,8 +137,6 @@ class Result(BaseModel):
         if picture is None:
             raise InputError("this result does not remember its image; hand it over, as in plot(image)")
         if self.size_hw is not None and (picture.height, picture.width) != self.size_hw:
-            height, width = self.size_hw
-            raise InputError(
-                f"the image is {picture.width}x{picture.height} pixels, the result is of one of {width}x{height}; hand over that one"
-            )
+            theirs, ours = f"{picture.width}x{picture.height}", f"{self.size_hw[1]}x{self.size_hw[0]}"
+            raise InputError(f"the image has {theirs} pixels, this result is of one with {ours}; hand over that one")
         return picture

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from chiasm_registry.errors import InputError, shown
 from chiasm_registry.outputs import Output
@@ -15,6 +16,8 @@ from .result import Result, UnknownOutput
 
 if TYPE_CHECKING:
     from chiasm_registry.discovery import Catalog
+
+Schema = TypeVar("Schema", bound=BaseModel)
 
 
 def read_result(text: str | bytes, catalog: Catalog | None = None) -> Result:
@@ -32,7 +35,7 @@ def _parse(text: str | bytes) -> dict[str, Any]:
     if len(text) > LIMITS.json_bytes:
         raise InputError(f"this JSON is larger than the limit of {LIMITS.json_bytes:,} bytes")
     try:
-        fields = json.loads(text, parse_constant=_no_constant, object_pairs_hook=_no_twins)
+        fields = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_twins)
     except json.JSONDecodeError as error:
         raise InputError(f"a result must be JSON; this breaks at line {error.lineno}, column {error.colno}") from None
     except (ValueError, RecursionError):  # not UTF-8, an endless integer, too deep
@@ -43,7 +46,12 @@ def _parse(text: str | bytes) -> dict[str, Any]:
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise InputError(f"this JSON holds {name}; a result holds finite numbers only")
+    raise InputError(f"this JSON holds {shown(name)}; a result holds finite numbers only")
+
+
+def _finite(digits: str) -> float:
+    number = float(digits)
+    return number if math.isfinite(number) else _no_constant(digits)
 
 
 def _no_twins(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
@@ -58,7 +66,7 @@ def _no_twins(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
 def _check_format(found: object) -> None:
     ours = Result.model_fields["format"].default
     if found != ours:
-        raise InputError(f"this is no result of a format known here: it says {shown(found)!r}, this version reads {ours!r}")
+        raise InputError(f"this result's format is {shown(found)!r}; this version reads {ours!r} only")
 
 
 def _read_outputs(rows: object, catalog: Catalog | None) -> dict[str, tuple[Output, ...]]:
@@ -71,13 +79,14 @@ def _read_outputs(rows: object, catalog: Catalog | None) -> dict[str, tuple[Outp
 
         catalog = discover()
     schemas = {name: task.spec.output for name, task in catalog.tasks.items()}
-    return {
-        name: tuple(_validated(schemas.get(name, UnknownOutput), row, f"an output of task {shown(name)!r}") for row in row_list)
-        for name, row_list in rows.items()
-    }
+    outputs: dict[str, tuple[Output, ...]] = {}
+    for name, task_rows in rows.items():
+        schema, what = schemas.get(name, UnknownOutput), f"an output of task {shown(name)!r}"
+        outputs[name] = tuple(_validated(schema, row, what) for row in task_rows)
+    return outputs
 
 
-def _validated[Model: BaseModel](schema: type[Model], fields: object, what: str) -> Model:
+def _validated(schema: type[Schema], fields: object, what: str) -> Schema:
     try:
         return schema.model_validate_json(json.dumps(fields))  # JSON mode: strict, and lists are fine for tuples
     except ValidationError as error:

@@ -1,19 +1,20 @@
 """The commands by name, and the road from arguments to an exit code.
 
 A command is one file, `cli/NAME.py`. At its top it imports nothing but the standard library, typer and
-`chiasm_registry.errors`; everything heavier (torch, numpy, a plugin, `chiasm.model`, rich's progress) is imported inside
-the function, so that `chiasm --help` stays quick. The file holds either
+`chiasm_registry.errors`; everything heavier (torch, numpy, a plugin, `chiasm.model`, rich's progress) is imported
+inside the function, so that `chiasm --help` stays quick. The file holds either
     def command(...) -> None     a typer function; its docstring's first line is the help, or
     app = typer.Typer(...)       a group of commands, as `plugins` is,
-and stands in `COMMANDS` below. A command never catches ChiasmError and never calls `sys.exit`: it raises, and `errors.guarded`
-turns what was raised into one line and an exit code; `raise typer.Exit(2)` is for a command that has printed its own
-messages (some images of many were bad). Results go to stdout, progress and messages to stderr.
+and stands in `COMMANDS` below. A command lets ChiasmError pass and never calls `sys.exit`: it raises, and
+`errors.guarded` turns what was raised into one line and an exit code; `raise typer.Exit(2)` is for a command that has
+printed its own messages (some images of many were bad). Results go to stdout, progress and messages to stderr.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -32,10 +33,16 @@ COMMANDS = {
 def build() -> typer.Typer:
     """The typer application with every command mounted."""
     app = typer.Typer(
-        name="chiasm", no_args_is_help=True, add_completion=False, rich_markup_mode=None, callback=_chiasm,
+        name="chiasm",
+        no_args_is_help=True,
+        add_completion=False,
+        rich_markup_mode=None,
+        callback=_chiasm,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name, home in COMMANDS.items():
+        if find_spec(home) is None:
+            continue
         module = import_module(home)
         if hasattr(module, "command"):
             app.command(name)(module.command)
@@ -65,6 +72,8 @@ def _version(wanted: bool) -> None:
 
 
 def _chiasm(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
 ) -> None:
     """One model says what it sees; plugins show it."""

@@ -71,6 +71,6 @@ def _flushed(code: int) -> int:
 
 
 def _reader_gone() -> int:
-    """`chiasm ... | head`: nobody reads on, so say nothing, and let nothing be said when the interpreter closes stdout."""
+    """`chiasm ... | head`: nobody reads on; nothing is said, not even when the interpreter closes stdout."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return READER_GONE

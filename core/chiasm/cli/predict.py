@@ -1,0 +1,142 @@
+"""`chiasm predict`: find named things in pictures, or ask about them; draws, writes, prints."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from chiasm_registry.errors import ChiasmError, InputError, shown
+
+from .errors import BAD_INPUT, complain
+
+if TYPE_CHECKING:
+    from chiasm.result import Result
+
+_AT_ONCE = 8  # images of one call
+
+
+def command(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Picture files.")],
+    find: Annotated[
+        list[str] | None, typer.Option(metavar="NAMES", help="What to find: 'cat, red cup'; may be repeated.")
+    ] = None,
+    names: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A file of names, one a line; commas belong to the name.")
+    ] = None,
+    ask: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Say it in your own words; the model decides.")
+    ] = None,
+    model: Annotated[str, typer.Option(metavar="NAME", help="A built-in model or a checkpoint folder.")] = "nano",
+    threshold: Annotated[
+        float | None, typer.Option(metavar="SCORE", min=0, max=1, help="Least score that is shown.")
+    ] = None,
+    max_objects: Annotated[int, typer.Option(metavar="N", min=1, help="Most objects an image.")] = 100,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write a picture and a JSON file for each image.")
+    ] = None,
+    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 ...")] = "cpu",
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print JSON: an object, or an array for several images.")
+    ] = False,
+) -> None:
+    """Find named things in pictures, or ask about them."""
+    phrases = _phrases(find, names, ask)
+    from .progress import Progress
+    from .report import Report
+
+    report = Report(out, images, as_json=as_json)
+    bad = 0
+    with Progress(len(images), "loading the model") as progress:
+        import chiasm
+
+        loaded = chiasm.load(model, device=device)
+        progress.say("looking")
+
+        def call(sources: list[str]) -> list[Result]:
+            if ask is not None:
+                results = loaded.ask(sources, ask, threshold=threshold, max_objects=max_objects)
+            else:
+                results = loaded.detect(sources, phrases, threshold=threshold, max_objects=max_objects)
+            return list(results)
+
+        for source, answer in _answers(call, images):
+            with progress.step():
+                if isinstance(answer, InputError):
+                    bad += 1
+                    complain(_named(source, answer))
+                else:
+                    report.add(source, answer)
+    report.close()
+    if bad:
+        raise typer.Exit(BAD_INPUT)
+
+
+def _phrases(find: list[str] | None, names: Path | None, ask: str | None) -> list[str]:
+    """The names to find; empty when something is asked instead."""
+    if sum(given is not None and given != [] for given in (find, names, ask)) != 1:
+        raise InputError("give exactly one of --find NAMES, --names FILE and --ask TEXT")
+    if names is not None:
+        return _read_names(names)
+    phrases = [name.strip() for part in find or () for name in part.split(",")]
+    if find and not all(phrases):
+        raise InputError(f"--find {shown(', '.join(find))!r} holds an empty name; write it as 'cat, red cup'")
+    return list(dict.fromkeys(phrases))
+
+
+def _read_names(path: Path) -> list[str]:
+    from chiasm.limits import LIMITS
+
+    most = LIMITS.phrases * (4 * LIMITS.phrase_chars + 2)
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+        lines = content.decode("utf-8-sig").split("\n")
+    except OSError:
+        raise InputError(f"cannot read the names file {shown(path)}; it must be a readable text file") from None
+    except UnicodeDecodeError:
+        raise InputError(f"the names file {shown(path)} is not UTF-8 text") from None
+    if len(content) > most:
+        raise InputError(f"the names file {shown(path)} is larger than {most:,} bytes")
+    phrases = [line.strip() for line in lines if line.strip()]
+    if not phrases:
+        raise InputError(f"the names file {shown(path)} holds no name; write one a line")
+    return phrases
+
+
+def _answers(
+    call: Callable[[list[str]], list[Result]], images: Sequence[str]
+) -> Iterator[tuple[str, Result | InputError]]:
+    """Each image's name with its result, or with what is wrong with it; images go in small batches."""
+    for start in range(0, len(images), _AT_ONCE):
+        batch = list(images[start : start + _AT_ONCE])
+        faults: dict[str, InputError] = {}
+        try:
+            results = call(batch)
+        except ChiasmError:
+            faults = _faults(batch)
+            if not faults:  # it was not an image
+                raise
+            good = [source for source in batch if source not in faults]
+            results = call(good) if good else []
+        answers = iter(results)
+        for source in batch:
+            yield source, faults[source] if source in faults else next(answers)
+
+
+def _faults(sources: Sequence[str]) -> dict[str, InputError]:
+    from chiasm.images import open_image
+
+    faults = {}
+    for source in sources:
+        try:
+            open_image(source)
+        except InputError as error:
+            faults[source] = error
+    return faults
+
+
+def _named(source: str, error: InputError) -> str:
+    message = str(error)
+    return message if shown(source) in message else f"{shown(source)}: {message}"

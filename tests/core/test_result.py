@@ -1,0 +1,150 @@
+"""A result survives JSON, refuses what is damaged, and speaks COCO and supervision without inventing a score."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from chiasm.result import Object, Result, UnknownOutput
+from chiasm_registry.errors import ChiasmError, InputError
+from chiasm_registry.geometry import Box, Mask
+from chiasm_registry.outputs import Boxes, Notice, ScoredBox
+from PIL import Image
+from pydantic import ValidationError
+
+REGION = np.zeros((40, 60), bool)
+REGION[10:20, 5:25] = True
+CATALOG = cast(Any, SimpleNamespace(tasks={"detection": SimpleNamespace(spec=SimpleNamespace(output=Boxes))}))
+
+
+def example() -> Result:
+    box = Box(xyxy=(1.5, 2.0, 31.25, 22.0))
+    return Result(
+        source="cat.jpg",
+        size_hw=(40, 60),
+        text="a «cat» 猫",
+        objects=(
+            Object(label="cat", score=0.75, box=box, task="detection", span=(2, 7)),
+            Object(label="cup", score=None, mask=Mask.from_numpy(REGION), task="segmentation"),
+        ),
+        outputs={
+            "detection": (Boxes(phrase="cat", items=(ScoredBox(box=box, score=0.75),)), Boxes(phrase="dog")),
+            "tilt": (UnknownOutput.model_validate({"phrase": "cat", "degrees": 3.5}),),
+        },
+        notices=(Notice(text="decoder was slow", task="detection"),),
+        timings={"see": 0.01},
+    )
+
+
+def test_json_round_trip_gives_the_same_values_and_classes() -> None:
+    result = example()
+    again = Result.from_json(result.to_json(), catalog=CATALOG)
+    assert again == result
+    assert type(again.outputs["detection"][0]) is Boxes
+    assert type(again.outputs["tilt"][0]) is UnknownOutput
+    assert again.to_json() == result.to_json()
+
+
+def test_without_the_task_every_field_of_an_output_is_kept() -> None:
+    empty = cast(Any, SimpleNamespace(tasks={}))
+    text = example().to_json()
+    again = Result.from_json(text, catalog=empty)
+    assert {type(output) for outputs in again.outputs.values() for output in outputs} == {UnknownOutput}
+    assert json.loads(again.to_json()) == json.loads(text)
+
+
+def damaged() -> list[tuple[str, str]]:
+    good = example().to_json()
+    fields = json.loads(good)
+    return [
+        ("not json", "line 1, column 1"),
+        ("[]", "one object"),
+        (good[:-1] + ',"text":"twice"}', "twice"),
+        (good.replace("0.75", "NaN", 1), "NaN"),
+        (good.replace("3.5", "1e999", 1), "1e999"),
+        (good.replace("chiasm-result/1", "chiasm-result/9"), "chiasm-result/9"),
+        ("[" * 100_000, "JSON"),
+        (json.dumps({**fields, "extra": 1}), "extra"),
+        (json.dumps({**fields, "size_hw": [0, 5]}), "size_hw.0"),
+        (json.dumps({**fields, "outputs": []}), "outputs"),
+        (json.dumps({**fields, "outputs": {"detection": [{"phrase": "cat", "items": 5}]}}), "'detection'"),
+    ]
+
+
+@pytest.mark.parametrize(("text", "fact"), damaged(), ids=lambda value: value[:20])
+def test_damaged_json_is_refused_in_one_line_that_names_the_place(text: str, fact: str) -> None:
+    with pytest.raises(ChiasmError, match=fact.replace("/", ".")) as caught:
+        Result.from_json(text, catalog=CATALOG)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) <= 200
+
+
+def test_a_result_is_frozen_and_refuses_numbers_that_are_none() -> None:
+    with pytest.raises(ValidationError):
+        example().text = "other"
+    with pytest.raises(ValidationError):
+        Object(label="cat", score=float("nan"), task="detection")
+
+
+def test_labels_are_the_phrases_in_the_order_asked() -> None:
+    assert example().labels == ("cat", "dog", "cup")
+
+
+def test_coco_records_are_xywh_and_an_unknown_score_is_left_out() -> None:
+    cat, cup = example().to_coco(7, {"cat": 17, "cup": 47})
+    assert cat == {"image_id": 7, "category_id": 17, "bbox": [1.5, 2.0, 29.75, 20.0], "score": 0.75}
+    assert "score" not in cup
+    assert cup["bbox"] == [5.0, 10.0, 20.0, 10.0]
+    assert cup["segmentation"]["size"] == [40, 60]
+    assert [record["category_id"] for record in example().to_coco()] == [1, 3]
+    with pytest.raises(InputError, match="'cup'"):
+        example().to_coco(7, {"cat": 17})
+
+
+def test_supervision_gets_boxes_masks_names_and_nan_for_no_score() -> None:
+    pytest.importorskip("supervision")
+    detections = example().to_supervision()
+    assert detections.xyxy.tolist() == [[1.5, 2.0, 31.25, 22.0], [5.0, 10.0, 25.0, 20.0]]
+    assert detections.confidence is not None
+    assert detections.confidence[0] == 0.75
+    assert np.isnan(detections.confidence[1])
+    assert detections.mask is not None
+    assert detections.mask[0].sum() == 0
+    assert (detections.mask[1] == REGION).all()
+    assert detections.data["class_name"].tolist() == ["cat", "cup"]
+    assert len(Result().to_supervision()) == 0
+
+
+def test_without_supervision_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "supervision", None)
+    with pytest.raises(InputError, match=r"chiasm\[supervision\]"):
+        example().to_supervision()
+
+
+def test_crops_are_the_pixels_that_each_box_touches() -> None:
+    image = Image.new("RGB", (60, 40))
+    assert [crop.size for crop in example().crop(image)] == [(31, 20), (20, 10)]
+
+
+def test_a_result_without_its_image_says_what_to_do_and_refuses_another_one() -> None:
+    with pytest.raises(InputError, match="hand it over"):
+        example().plot()
+    with pytest.raises(InputError, match="8x4"):
+        example().plot(Image.new("RGB", (8, 4)))
+
+
+def test_saving_goes_by_the_ending_and_leaves_no_other_file(tmp_path: Path) -> None:
+    result = example().remember(Image.new("RGB", (60, 40)))
+    for name in ("a.png", "b.JPG", "c.webp", "d.json"):
+        result.save(tmp_path / name)
+    assert sorted(os.listdir(tmp_path)) == ["a.png", "b.JPG", "c.webp", "d.json"]
+    assert Result.from_json((tmp_path / "d.json").read_bytes(), catalog=CATALOG) == example()
+    for refused in (tmp_path / "e.exe", tmp_path / "nowhere" / "a.png"):
+        with pytest.raises(InputError):
+            result.save(refused)
+    assert len(os.listdir(tmp_path)) == 4
