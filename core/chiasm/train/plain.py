@@ -1,0 +1,141 @@
+"""Requests whose answer routes nothing (captions, counts, yes or no), and the request for everything."""
+
+from __future__ import annotations
+
+import random
+import re
+from typing import TYPE_CHECKING
+
+from .language import draw, phrasings, pick, table
+from .seen import seen_question
+from .wording import finish, sentence, weighted
+from .words import Word, article
+
+if TYPE_CHECKING:
+    from .asking import Asker, Facts
+
+COUNTED_MAX = 12  # more than this nobody has counted well
+A_MANY = {"any": 60, "": 30, "some": 10}
+PLACES = ("France", "Germany", "Spain", "Italy", "Japan", "China", "Norway", "Brazil", "Canada", "Egypt", "India", "Kenya", "Mexico", "Peru", "Poland", "Russia",
+          "Sweden", "Turkey", "Austria", "Greece", "Berlin", "Paris", "London", "Rome", "Madrid", "Tokyo", "Cairo", "Vienna", "New York", "California",
+          "Texas", "Iceland", "Bavaria", "Africa", "Europe", "the USA", "the moon", "Mars", "Portugal", "Chile", "Ghana", "Nepal", "Oslo", "Prague",
+          "Sydney", "Lisbon", "Hamburg", "Leipzig")  # fmt: skip
+MARKS = ("[DET]", "[SEG]", "[GEN]", "[POSE]", "[DEPTH]", "[EDIT]", "<IMG_CONTEXT>", "<img>", "</img>", "<ref>", "</ref>", "<box>", "</box>", "<quad>",
+         "</quad>", "<|im_end|>", "<|im_start|>", "<|endoftext|>", "<image>", "<ref>dog</ref>[DET]", "<ref>cup</ref>", "<box>[[1,2,3,4]]</box>", "<s>",
+         "</s>", "<|user|>", "[TASK]", "[det]", "[ DET ]", "<|im_start|>system", "<unk>", "[INST]", "DET", "[[DET]]", "<pad>")  # fmt: skip
+
+
+def everything_of(facts: Facts, most: int, rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    """(prompt, the names that are there): the largest things first, then the more frequent."""
+    prompt = sentence(_asked("everything.yaml", "ask", rng), rng, asks=True)
+    largest = {name: max(_area(facts.objects[at].box_xyxy) for at in found) for name, found in facts.by_name.items()}
+    order = sorted(largest, key=lambda name: (-largest[name], -len(facts.by_name[name]), name))
+    return prompt, tuple(order[:most])
+
+
+def caption_of(facts: Facts, rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    """(prompt, one of the record's captions)."""
+    return sentence(_asked("caption.yaml", "ask", rng), rng, asks=True), (clean(pick(facts.captions, rng)),)
+
+
+def clean(caption: str) -> str:
+    """A caption as one sentence: single spaces, a capital letter, one dot at the end."""
+    text = re.sub(r"\s+", " ", caption).strip().strip('"').rstrip(" .,;:!")
+    text = re.split(r"(?<=[a-z]{3})\. +(?=[A-Z])", text)[0].rstrip(" .")
+    return text[:1].upper() + text[1:] + "."
+
+
+def count_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    """(prompt, how many there are); never of a crowd or of more than people count."""
+    word = _countable(facts, asker, rng)
+    count = len(facts.matches(word))
+    many = word.plural
+    prompt, (asked,) = finish(*_slot("count.yaml", "ask", "", many, rng), True, rng)
+    if count == 1:
+        one = "person" if word.text == "people" else word.text
+        answer = f"There is one {_like(asked, one, many)}."
+    else:
+        answer = f"There are {count or 'no'} {asked}."
+    return prompt, (answer,)
+
+
+def yes_no_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    """(prompt, yes or no with a short sentence)."""
+    word = asker.any_word(facts, rng)
+    while word.number in ("pronoun", "foreign", "proper"):
+        word = asker.any_word(facts, rng)
+    many = word.number == "plural" or (word.number == "count" and rng.random() < 0.45)
+    text = word.plural if many else word.text
+    there = "any" if word.number == "mass" else weighted(A_MANY, rng) if many else "a" if rng.random() < 0.85 else "any"
+    before = article(text) if there == "a" else there
+    group = "many" if many else "one"
+    prompt, (asked,) = finish(*_slot("yes_no.yaml", group, before + " " if before else "", text, rng), True, rng)
+    verb = "are" if many else "is"
+    if facts.matches(word):
+        some = f"{article(asked)} " if word.number == "count" and not many else ""
+        return prompt, (f"Yes, there {verb} {some}{asked}.",)
+    return prompt, (f"No, there {verb} no {asked}.",)
+
+
+def question_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    """(prompt, a short honest answer): about the picture as its captions tell it, or about anything else."""
+    if rng.random() < 0.35 and facts.captions and (seen := seen_question(facts, asker.words, rng)):
+        prompt, answer = seen
+        return sentence(prompt, rng, asks=True), (answer,)
+    groups = table("questions.yaml")
+    group = rng.choices(range(len(groups)), QUESTION_WEIGHTS)[0]
+    template = draw(pick(phrasings("questions.yaml", group), rng), rng)
+    return sentence(filled(template, facts, asker, rng), rng, asks=True), (groups[group]["answer"],)
+
+
+QUESTION_WEIGHTS = (12, 5, 3, 1, 2, 42, 8, 42)  # by the groups of questions.yaml
+
+
+def filled(template: str, facts: Facts, asker: Asker, rng: random.Random) -> str:
+    """The template with its slots drawn: things that are there, that are not, that nobody knows."""
+    while (at := template.find("{")) >= 0:
+        slot, _, rest = template[at + 1 :].partition("}")
+        template = template[:at] + _slot_text(slot, facts, asker, rng) + rest
+    return template
+
+
+def _slot_text(slot: str, facts: Facts, asker: Asker, rng: random.Random) -> str:
+    if slot == "number":
+        return str(int(rng.random() ** 2 * 100))
+    if slot == "place":
+        return pick(PLACES, rng)
+    if slot == "mark":
+        return pick(MARKS, rng)
+    word = asker.any_word(facts, rng)
+    return word.plural if slot == "things" else word.text
+
+
+def _countable(facts: Facts, asker: Asker, rng: random.Random) -> Word:
+    while True:
+        word = asker.any_word(facts, rng)
+        found = facts.matches(word)
+        crowd = any(facts.objects[at].crowd for at in found)
+        plain = word.number == "count" or word.text in ("people", "scissors", "skis")
+        if plain and len(found) <= COUNTED_MAX and not crowd:
+            return word
+
+
+def _asked(file: str, group: str, rng: random.Random) -> str:
+    template = draw(pick(phrasings(file, group), rng), rng)
+    return template.replace("{here}", pick(table("everything.yaml")["here"], rng))
+
+
+def _slot(file: str, group: str, before: str, text: str, rng: random.Random) -> tuple[list[tuple[str, int]], str]:
+    return [(before, -1), (text, 0)], _asked(file, group, rng)
+
+
+def _like(asked: str, one: str, many: str) -> str:
+    """The singular in the letter case in which the plural was asked."""
+    if asked == many.upper() and asked != many:
+        return one.upper()
+    return one[:1].upper() + one[1:] if asked[:1].isupper() and not many[:1].isupper() else one
+
+
+def _area(box_xyxy: tuple[float, float, float, float]) -> float:
+    x0, y0, x1, y1 = box_xyxy
+    return (x1 - x0) * (y1 - y0)

@@ -1,0 +1,159 @@
+"""One training request for one image: what is asked and the true answer. It never says that something is absent which may be there."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from .asking import Asker, Facts
+from .language import draw, lines, phrasings, pick, table
+from .plain import caption_of, count_of, everything_of, question_of, yes_no_of
+from .wording import FindPrompt
+from .words import Word, Words
+
+if TYPE_CHECKING:
+    from chiasm_registry.contract import SampleObject
+
+    from .data import Record
+
+Kind = Literal["guided", "find", "everything", "caption", "count", "yes_no", "question"]
+
+
+@dataclass(frozen=True)
+class Routed:
+    """A phrase that is routed, the indices of the objects it means (crowds included), the names it stands for."""
+
+    phrase: str
+    matches: tuple[int, ...]
+    tasks: tuple[str, ...] = ("detection",)
+    meaning: tuple[str, ...] = ()  # () for a word that is none of the categories
+
+
+@dataclass(frozen=True)
+class Request:
+    """A prompt with its answer; `guided` has no prompt, each of its phrases is a branch of its own."""
+
+    kind: str
+    prompt: str | None
+    answer: tuple[str | Routed, ...]
+
+
+@dataclass(frozen=True)
+class Mix:
+    """How often what is asked; the kinds' weights need not add up to one."""
+
+    guided: float = 0.40
+    find: float = 0.26
+    everything: float = 0.10
+    caption: float = 0.05
+    count: float = 0.03
+    yes_no: float = 0.03
+    question: float = 0.13
+    # find and guided: what a name is drawn from
+    present: float = 0.42
+    absent: float = 0.32  # a category that is not in the picture
+    unknown: float = 0.13  # a real noun that is none of the categories
+    invented: float = 0.13  # a word that does not exist
+    likely: float = 0.5  # of the absent: one that often stands beside what is there
+    canonical: float = 0.6  # the category's own name instead of a synonym
+    union: float = 0.05  # "animals" instead of one category
+    foreign: float = 0.015  # "Hund"
+    find_sizes: tuple[float, ...] = (0.26, 0.27, 0.21, 0.14, 0.08, 0.04)  # of one to six names
+    # guided alone
+    guided_canonical: float = 0.72
+    guided_plural: float = 0.15
+    guided_present: int = 6  # at most so many categories that are there
+    guided_unknown: float = 0.18  # of the rest: nouns and inventions, half each
+    everything_max: int = 20  # names of one answer
+
+
+class Composer:
+    """Writes requests for records of one category list; the records given tell which names stand together."""
+
+    def __init__(self, names: Sequence[str], records: Sequence[Record], mix: Mix | None = None, branches: int = 14) -> None:
+        self.mix = mix or Mix()
+        self.branches = branches
+        self.words = Words(names)
+        self.asker = Asker(self.words, records, self.mix)
+        kinds = ("guided", "find", "everything", "caption", "count", "yes_no", "question")
+        self._kinds = [(kind, float(getattr(self.mix, kind))) for kind in kinds]
+
+    def compose(
+        self, record: Record, objects: Sequence[SampleObject], rng: random.Random, kind: str | None = None
+    ) -> Request:
+        """One request of `kind` (drawn from the mix if None) about the objects that remain in view."""
+        facts = Facts(record, objects, self.words.names)
+        match kind or self._drawn(facts, rng):
+            case "guided":
+                return self._guided(facts, rng)
+            case "everything":
+                return self._everything(facts, rng)
+            case "caption" if facts.captions:
+                return Request("caption", *caption_of(facts, rng))
+            case "count":
+                return Request("count", *count_of(facts, self.asker, rng))
+            case "yes_no":
+                return Request("yes_no", *yes_no_of(facts, self.asker, rng))
+            case "question":
+                return Request("question", *question_of(facts, self.asker, rng))
+        return self._find(facts, rng)
+
+    def _drawn(self, facts: Facts, rng: random.Random) -> str:
+        roll = rng.random() * sum(weight for _, weight in self._kinds)
+        for kind, weight in self._kinds:
+            roll -= weight
+            if roll < 0:
+                break
+        if kind == "everything" and not facts.complete:
+            return "guided"  # unlabelled things would be taught as not worth naming
+        return kind
+
+    def _guided(self, facts: Facts, rng: random.Random) -> Request:
+        words = self.asker.guided(facts, self.branches, rng)
+        return Request("guided", None, tuple(Routed(text, facts.matches(word), meaning=word.names) for word, text in words))
+
+    def _find(self, facts: Facts, rng: random.Random) -> Request:
+        words = self.asker.find(facts, rng)
+        prompt, names = FindPrompt(words, rng).write()
+        routed = [Routed(name, facts.matches(word), meaning=word.names) for word, name in zip(words, names, strict=True)]
+        return Request("find", prompt, listed("I looked for ", routed))
+
+    def _everything(self, facts: Facts, rng: random.Random) -> Request:
+        prompt, names = everything_of(facts, self.mix.everything_max, rng)
+        routed = [Routed(name, facts.by_name[name], meaning=(name,)) for name in names]
+        return Request("everything", prompt, listed("I see ", routed) if routed else ("I see nothing that I know.",))
+
+
+def listed(opening: str, routed: Sequence[Routed]) -> tuple[str | Routed, ...]:
+    """An answer that names things: "A", "A and B", "A, B and C"."""
+    answer: list[str | Routed] = [opening]
+    for at, item in enumerate(routed):
+        if at:
+            answer.append(" and " if at == len(routed) - 1 else ", ")
+        answer.append(item)
+    return (*answer, ".")
+
+
+def language_texts(names: Sequence[str] = ()) -> Iterator[str]:
+    """Texts for the training of a tokenizer: every word, every phrasing in some readings, every fixed answer."""
+    rng = random.Random(0)
+    words = Words(names)
+    for word in words.every():
+        yield word.text
+        yield word.plural
+    for file in ("find.yaml", "everything.yaml", "caption.yaml", "count.yaml", "yes_no.yaml", "seen.yaml"):
+        for group, rows in table(file).items():
+            if group in ("verbs", "here", "before", "after"):
+                yield from rows
+            else:
+                for template in phrasings(file, group):
+                    yield from (draw(template, rng) for _ in range(8))
+    for number, group in enumerate(table("questions.yaml")):
+        yield group["answer"]
+        for template in phrasings("questions.yaml", number):
+            yield from (draw(template, rng) for _ in range(8))
+    for _ in range(2000):
+        yield FindPrompt([words.invented(rng), words.unknown(rng)], rng).write()[0]
+    yield from ("I looked for", "I see", "I see nothing that I know.", "There are no", "There is one", "Yes, there is a", "No, there are no")
