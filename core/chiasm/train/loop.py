@@ -140,7 +140,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
     def _refuse(self, norm: Tensor) -> None:
         """Stop for a loss or gradient that is not finite: every sample id to the log, the first few to the person."""
         step = self.state.global_step + 1
-        values = {name: float(value) for name, value in self._outputs.items()} | {"grad_norm": float(norm)}
+        values = {name: float(value.detach()) for name, value in self._outputs.items()} | {"grad_norm": float(norm)}
         found = [(ids, named) for ids, named in all_of((self._ids, values)) if not _finite(named)]
         ids = [one for some, _ in found for one in some]
         broken = {name: str(value) for _, named in found for name, value in named.items() if not math.isfinite(value)}

@@ -31,7 +31,6 @@ from .report import Progress, report_lines, write_report
 from .resume import newest_checkpoint, read_state, refuse_another_run, set_aside
 from .stop import stop_on_signal
 
-
 Builder = Callable[[TrainConfig, Callable[[str], None]], Build]  # the second says what is being done, line by line
 
 
