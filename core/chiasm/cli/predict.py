@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 from chiasm_registry.errors import ChiasmError, InputError, shown
-
-from .errors import BAD_INPUT, complain
 
 if TYPE_CHECKING:
     from chiasm.result import Result
@@ -47,30 +46,16 @@ def command(
     from .report import Report
 
     report = Report(out, images, as_json=as_json)
-    bad = 0
     with Progress(len(images), "loading the model") as progress:
         import chiasm
 
         loaded = chiasm.load(model, device=device)
         progress.say("looking")
-
-        def call(sources: list[str]) -> list[Result]:
-            if ask is not None:
-                results = loaded.ask(sources, ask, threshold=threshold, max_objects=max_objects)
-            else:
-                results = loaded.detect(sources, phrases, threshold=threshold, max_objects=max_objects)
-            return list(results)
-
-        for source, answer in _answers(call, images):
+        verb, words = (loaded.detect, phrases) if ask is None else (loaded.ask, ask)
+        for source, answer in _answers(partial(verb, threshold=threshold, max_objects=max_objects), images, words):
             with progress.step():
-                if isinstance(answer, InputError):
-                    bad += 1
-                    complain(_named(source, answer))
-                else:
-                    report.add(source, answer)
+                report.add(source, answer)
     report.close()
-    if bad:
-        raise typer.Exit(BAD_INPUT)
 
 
 def _phrases(find: list[str] | None, names: Path | None, ask: str | None) -> list[str]:
@@ -106,20 +91,20 @@ def _read_names(path: Path) -> list[str]:
 
 
 def _answers(
-    call: Callable[[list[str]], list[Result]], images: Sequence[str]
+    verb: Callable[..., list[Result]], images: Sequence[str], words: str | Sequence[str]
 ) -> Iterator[tuple[str, Result | InputError]]:
     """Each image's name with its result, or with what is wrong with it; images go in small batches."""
     for start in range(0, len(images), _AT_ONCE):
         batch = list(images[start : start + _AT_ONCE])
         faults: dict[str, InputError] = {}
         try:
-            results = call(batch)
+            results = verb(batch, words)
         except ChiasmError:
             faults = _faults(batch)
             if not faults:  # it was not an image
                 raise
             good = [source for source in batch if source not in faults]
-            results = call(good) if good else []
+            results = verb(good, words) if good else []
         answers = iter(results)
         for source in batch:
             yield source, faults[source] if source in faults else next(answers)
@@ -135,8 +120,3 @@ def _faults(sources: Sequence[str]) -> dict[str, InputError]:
         except InputError as error:
             faults[source] = error
     return faults
-
-
-def _named(source: str, error: InputError) -> str:
-    message = str(error)
-    return message if shown(source) in message else f"{shown(source)}: {message}"

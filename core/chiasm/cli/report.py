@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 import typer
 from chiasm_registry.errors import InputError, shown
 
+from .errors import BAD_INPUT, complain
+
 if TYPE_CHECKING:
     from chiasm.result import Object, Result
 
@@ -21,28 +23,36 @@ _STEM_BYTES = 180  # room for an ending within a file name's 255
 
 
 class Report:
-    """Takes results one by one; `close` prints the JSON when that was asked for."""
+    """Takes results one by one; `close` prints the JSON when that was asked for, and leaves with 2 if one was bad."""
 
     def __init__(self, folder: Path | None, images: Sequence[str], *, as_json: bool) -> None:
         self._folder = _made(folder)
         self._inputs = {os.path.realpath(image) for image in images}
         self._taken: set[str] = set()
         self._rows: list[object] = []
+        self._bad = 0
         self._as_json, self._several = as_json, len(images) > 1
 
-    def add(self, source: str, result: Result) -> None:
-        """Write the files of one result, and print its lines."""
-        named = result.model_copy(update={"source": source.encode("utf-8", "replace").decode()})
-        target = self._write(source, named) if self._folder is not None else None
+    def add(self, source: str, answer: Result | InputError) -> None:
+        """Write the files of one result and print its lines, or name on stderr the image that gave none."""
+        if isinstance(answer, InputError):
+            self._bad += 1
+            message = str(answer)
+            complain(message if shown(source) in message else f"{shown(source)}: {message}")
+            return
+        result = answer.model_copy(update={"source": source.encode("utf-8", "replace").decode()})
+        target = self._write(source, result) if self._folder is not None else None
         if self._as_json:
-            self._rows.append(json.loads(named.to_json()))
+            self._rows.append(json.loads(result.to_json()))
         else:
-            typer.echo("\n".join(_lines(source, named, target)))
+            typer.echo("\n".join(_lines(source, result, target)))
 
     def close(self) -> None:
         """Print the JSON of all results: one object for one image, an array for several."""
         if self._as_json and (self._several or self._rows):
             typer.echo(json.dumps(self._rows if self._several else self._rows[0]))  # ASCII: safe in any terminal
+        if self._bad:
+            raise typer.Exit(BAD_INPUT)
 
     def _write(self, source: str, result: Result) -> Path:
         picture = self._free_name(source)
