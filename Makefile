@@ -24,6 +24,7 @@ test: $(BIN)/chiasm
 # With a GPU, make .venv yourself and install the torch of your driver before the second line.
 $(BIN)/chiasm:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "chiasm needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	@echo "setting up .venv, once; this takes a minute or two"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q "torch==2.13.0+cpu" \
 		|| $(BIN)/python -m pip install -q --index-url $(TORCH_CPU) --extra-index-url https://pypi.org/simple "torch==2.13.0+cpu" \

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
-from chiasm.text import CONTROL_TOKENS, TEMPLATES, Prompt, Tokenizer, build_prompt, train_tokenizer
+from chiasm.text import CONTROL_TOKENS, TEMPLATES, Prompt, Tokenizer, build_prompt, load_tokenizer, train_tokenizer
 from chiasm_registry.errors import ChiasmError, InputError
 
 TOKENIZER = train_tokenizer(["what is in the picture? find the dog, the cat and the sofa."] * 3, 330).with_tasks(
@@ -151,3 +153,21 @@ def test_threads_get_the_ids_that_one_call_gets() -> None:
     with ThreadPoolExecutor(4) as pool:
         prompts = list(pool.map(lambda _: build_prompt(TOKENIZER, "nano", [(said, None)], [16]), range(40)))
     assert set(prompts) == {alone}
+
+
+def test_prompts_of_a_released_model_have_the_official_ids(shared: Path) -> None:
+    """Fields encoded apart and joined as ids give what the official code gets from one string."""
+    golden = shared / "golden"
+    rows = json.loads((golden / "prompts.json").read_text(encoding="utf-8"))["rows"]
+    ids = json.loads((golden / "tokenization.json").read_text(encoding="utf-8"))["internvl2-76b"]["rows"]
+    official = {row["text"]: row["ids"] for row in ids}
+    tokenizer = load_tokenizer(golden / "internvl2-76b")
+    cases = ("one_turn_no_image", "one_turn_image_placed", "three_turns_text", "three_turns_image_first", "unicode")
+    compared = [row for row in rows if row["template"] == "Hermes-2" and row["case"] in cases]
+    for row in compared:
+        turns = [*((q, a) for q, a in row["history"] or []), (row["question"], None)]
+        turns[0] = (turns[0][0].removeprefix("<image>\n"), turns[0][1])
+        image_tokens = [tiles * row["num_image_token"] for tiles in row["num_patches_list"] or []]
+        prompt = build_prompt(tokenizer, "Hermes-2", turns, image_tokens)
+        assert list(prompt.ids) == official[row["expanded"]], row["case"]
+    assert len(compared) == len(cases)

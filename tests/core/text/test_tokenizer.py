@@ -146,6 +146,15 @@ def test_load_tokenizer_reads_a_folder_and_names_what_is_missing(tmp_path: Path)
         load_tokenizer(tmp_path)
 
 
+def test_a_released_tokenizer_json_gives_the_official_ids(shared: Path) -> None:
+    golden = json.loads((shared / "golden" / "tokenization.json").read_text(encoding="utf-8"))["internvl2-76b"]
+    tokenizer = load_tokenizer(shared / "golden" / "internvl2-76b")
+    assert tokenizer.prefix == (golden["bos"],)
+    assert len(golden["rows"]) == 45
+    for row in golden["rows"]:
+        assert [*tokenizer.prefix, *tokenizer.encode_template(row["text"])] == row["ids"], row["case"]
+
+
 def test_importing_text_loads_no_tokenizer_library() -> None:
     heavy = "{'tokenizers', 'transformers', 'torch', 'numpy'}"
     code = f"import sys, chiasm.text; sys.exit(bool({heavy} & set(sys.modules)))"
