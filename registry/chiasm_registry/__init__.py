@@ -1,6 +1,7 @@
 """The contract between chiasm's core and its tasks: pydantic and pluggy only, no torch and no numpy at import."""
 
 from .contract import Canvas, CoreInfo, Decoder, MapInfo, Metric, Route, Sample, SampleObject, Scene, TrainableDecoder
+from .discovery import Catalog, PluginInfo, discover
 from .dispatch import dispatch
 from .errors import CheckpointError, ChiasmError, InputError, PluginError, TrainingError
 from .geometry import Box, Mask, Point
@@ -27,6 +28,7 @@ __all__ = [
     "Box",
     "Boxes",
     "Canvas",
+    "Catalog",
     "CheckpointError",
     "ChiasmError",
     "CoreInfo",
@@ -42,6 +44,7 @@ __all__ = [
     "Output",
     "Picture",
     "PluginError",
+    "PluginInfo",
     "Point",
     "Points",
     "Route",
@@ -58,6 +61,7 @@ __all__ = [
     "TrainableDecoder",
     "TrainingError",
     "UnknownOutput",
+    "discover",
     "dispatch",
     "hookimpl",
 ]

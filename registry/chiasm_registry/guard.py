@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 import logging
+import os
 import re
 import sys
 import threading
@@ -70,7 +71,7 @@ def fault_text(error: BaseException, home: str) -> str:
             return clean(_first_misfit(error), 250)
     except Exception:  # a plugin's own class may even fail at being printed
         LOG.debug("an error could not be printed", exc_info=True)
-    place = _place(error.__traceback__, home.split(".")[0])
+    place = _place_of_syntax(error) or _place(error.__traceback__, home.split(".")[0])
     return clean(f"{type.__getattribute__(type(error), '__name__')}{place}", 120)
 
 
@@ -113,11 +114,19 @@ def _place(trace: TracebackType | None, package: str) -> str:
     """Where the fault arose: the innermost line of `package`, or else the innermost of all."""
     last = own = None
     while trace is not None:
-        last = trace
+        if not trace.tb_frame.f_code.co_filename.startswith("<frozen"):
+            last = trace
         if str(trace.tb_frame.f_globals.get("__name__", "")).split(".")[0] == package:
             own = trace
         trace = trace.tb_next
     where = own or last
     if where is None:
         return ""
-    return f" at {where.tb_frame.f_code.co_filename.replace(chr(92), '/').rsplit('/', 1)[-1]}:{where.tb_lineno}"
+    return f" at {os.path.basename(where.tb_frame.f_code.co_filename)}:{where.tb_lineno}"
+
+
+def _place_of_syntax(error: BaseException) -> str:
+    if type(error) not in (SyntaxError, IndentationError, TabError):
+        return ""
+    assert isinstance(error, SyntaxError)
+    return f" at {os.path.basename(error.filename or '?')}:{error.lineno}"

@@ -14,6 +14,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pluggy
+
+_UNKNOWN = object()
+
 
 @dataclass(frozen=True)
 class Probe:
@@ -22,26 +26,31 @@ class Probe:
     name: str
     read: Callable[[], Any]
     write: Callable[[Any], object]
+    fresh: Any = _UNKNOWN  # its value behind the library's own import
 
 
 class Snapshot:
     """The state at the moment of its making."""
 
     def __init__(self) -> None:
-        self._held = [(probe, probe.read()) for probe in _probes()]
+        self._held = {probe.name: probe.read() for probe in _probes()}
 
     def put_back(self) -> tuple[str, ...]:
         """Restore what is different now; the names of what was."""
-        changed = [(probe, value) for probe, value in self._held if probe.read() != value]
-        for probe, value in changed:
-            probe.write(value)
-        return tuple(probe.name for probe, _ in changed)
+        changed = []
+        for probe in _probes():
+            value = self._held.get(probe.name, probe.fresh)
+            if value is not _UNKNOWN and probe.read() != value:
+                probe.write(value)
+                changed.append(probe.name)
+        return tuple(changed)
 
 
 def _probes() -> Iterator[Probe]:
     yield Probe("working directory", _working_directory, _change_directory)
     yield Probe("random generator of Python", random.getstate, random.setstate)
     yield Probe("sys.excepthook", lambda: sys.excepthook, lambda hook: setattr(sys, "excepthook", hook))
+    yield Probe("registration of pluggy", lambda: pluggy.PluginManager.register, _set_register)
     if threading.current_thread() is threading.main_thread():
         yield Probe("handler of SIGINT", lambda: signal.getsignal(signal.SIGINT), _handle_interrupts)
     if numpy := sys.modules.get("numpy"):
@@ -56,9 +65,10 @@ def _probes() -> Iterator[Probe]:
 
 
 def _torch_probes(torch: Any) -> Iterator[Probe]:
-    yield Probe("default dtype", torch.get_default_dtype, torch.set_default_dtype)
-    yield Probe("default device", torch.get_default_device, lambda device: _set_default_device(torch, device))
-    yield Probe("grad mode", torch.is_grad_enabled, torch.set_grad_enabled)
+    yield Probe("default dtype", torch.get_default_dtype, torch.set_default_dtype, torch.float32)
+    cpu = torch.device("cpu")
+    yield Probe("default device", torch.get_default_device, lambda device: _set_default_device(torch, device), cpu)
+    yield Probe("grad mode", torch.is_grad_enabled, torch.set_grad_enabled, True)
     yield Probe("number of threads", torch.get_num_threads, torch.set_num_threads)
     yield Probe("deterministic mode", torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms)
     yield Probe(
@@ -86,6 +96,10 @@ def _working_directory() -> str | None:
 def _change_directory(path: str | None) -> None:
     if path is not None:
         os.chdir(path)
+
+
+def _set_register(register: Any) -> None:
+    pluggy.PluginManager.register = register  # type: ignore[method-assign]
 
 
 def _handle_interrupts(handler: Any) -> None:

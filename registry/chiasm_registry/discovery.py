@@ -1,0 +1,187 @@
+"""Installed plugins -> Catalog: each with its status and the reason, whatever one of them does; loads no torch itself.
+
+The one place that reads the environment: `CHIASM_PLUGINS_ONLY` and `CHIASM_PLUGINS_BLOCK` hold names of plugins or
+distributions, separated by commas, and count where the caller names none.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from .entrypoints import Claim, canonical, read_claims
+from .errors import PluginError, shown
+from .guard import clean, guarded
+from .hooks import ENTRY_POINT_GROUP, PROJECT
+from .plugin import IncompatiblePluginError, MissingPluginError, import_plugin, tasks_of
+from .task import Task
+
+Status = Literal["ok", "failed", "conflict", "incompatible", "missing", "disabled"]
+
+REASON_CHARS = 200
+SLOW_IMPORT_S = 30.0
+
+
+@dataclass(frozen=True)
+class PluginInfo:
+    """One plugin as discovery found it; `reason` is one line, empty when there is nothing to say."""
+
+    name: str
+    status: Status
+    reason: str
+    distribution: str
+    version: str
+    tasks: tuple[str, ...] = ()  # names of the tasks that it brings or, in a conflict, would bring
+
+
+@dataclass(frozen=True)
+class Catalog:
+    """What is installed: all plugins, and the tasks of those that are ok."""
+
+    plugins: tuple[PluginInfo, ...]
+    tasks: Mapping[str, Task]
+
+    def task(self, name: str) -> Task:
+        """The task of that name, or an error that lists what there is."""
+        if name in self.tasks:
+            return self.tasks[name]
+        broken = [p for p in self.plugins if p.status != "ok" and name in (p.name, *p.tasks)]
+        if broken:
+            cause = f"plugin {broken[0].name!r} is {broken[0].status}: {broken[0].reason}"
+            raise PluginError(shown(f"no task {shown(repr(name), 40)}: {cause}", REASON_CHARS))
+        raise PluginError(
+            f"no task {shown(repr(name), 40)}; installed: {shown(', '.join(sorted(self.tasks)) or 'none')}"
+        )
+
+    def extended(self, plugins: Iterable[object]) -> Catalog:
+        """The catalog and plugins of this process: objects with the hook, or tasks. One that fails is an error."""
+        found = [_try_object(plugin) for plugin in plugins]
+        own = [_Found(info, tuple(self.tasks[name] for name in info.tasks)) for info in self.plugins if _is_ok(info)]
+        settled = _settled([*own, *found])
+        for before, now in zip([*own, *found], settled, strict=True):
+            if not _is_ok(now.info) or not _is_ok(before.info):
+                raise PluginError(
+                    shown(f"plugin {now.info.name!r} is {now.info.status}: {now.info.reason}", REASON_CHARS)
+                )
+        others = [info for info in self.plugins if not _is_ok(info)]
+        return _catalog([*settled, *(_Found(info) for info in others)])
+
+
+@dataclass(frozen=True)
+class _Found:
+    info: PluginInfo
+    tasks: tuple[Task, ...] = field(default=())
+
+
+def discover(
+    *, only: Collection[str] | None = None, block: Collection[str] = (), group: str = ENTRY_POINT_GROUP
+) -> Catalog:
+    """Load the installed plugins, each behind a guard; `only` and `block` name plugins or distributions."""
+    only = only if only is not None else _listed("CHIASM_PLUGINS_ONLY")
+    block = block or _listed("CHIASM_PLUGINS_BLOCK") or ()
+    claims = read_claims(group)
+    absent = sorted(set(only or ()) - {word for claim in claims for word in (claim.name, claim.distribution)})
+    found = [_refused(claim, claims, only, block) or _try(claim) for claim in claims]
+    missing = [
+        _Found(PluginInfo(shown(name), "missing", "it was asked for and is not installed", "", "")) for name in absent
+    ]
+    return _catalog([*_settled(found), *missing])
+
+
+def _listed(variable: str) -> list[str] | None:
+    text = os.environ.get(variable)
+    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _catalog(found: Sequence[_Found]) -> Catalog:
+    ordered = sorted(found, key=lambda one: (one.info.name, one.info.distribution))
+    tasks = {task.spec.name: task for one in ordered if _is_ok(one.info) for task in one.tasks}
+    return Catalog(tuple(one.info for one in ordered), tasks)
+
+
+def _is_ok(info: PluginInfo) -> bool:
+    return info.status == "ok"
+
+
+def _is_platform(distribution: str) -> bool:
+    return canonical(distribution) == PROJECT
+
+
+def _refused(
+    claim: Claim, claims: Sequence[Claim], only: Collection[str] | None, block: Collection[str]
+) -> _Found | None:
+    """What keeps a plugin from being imported at all, seen from the metadata alone."""
+
+    def listed(one: Claim, words: Collection[str]) -> bool:
+        return one.name in words or one.distribution in words
+
+    if listed(claim, block) or (only is not None and not listed(claim, only)):
+        return _found(claim, "disabled", "it is switched off for this run")
+    rivals = [
+        other.distribution
+        for other in claims
+        if other.name == claim.name and other is not claim and not listed(other, block)
+    ]
+    if rivals and not (_is_platform(claim.distribution) and not any(map(_is_platform, rivals))):
+        return _found(
+            claim, "conflict", f"the plugin name {claim.name!r} is claimed by {_both(claim.distribution, rivals)}"
+        )
+    return _found(claim, "failed", claim.fault) if claim.fault else None
+
+
+def _both(one: str, rivals: Iterable[str]) -> str:
+    return f"{' and '.join(sorted({one, *rivals}))}; uninstall or block one"
+
+
+def _try(claim: Claim) -> _Found:
+    def load() -> tuple[Status, str, tuple[Task, ...]]:
+        try:
+            return "ok", "", tasks_of(import_plugin(claim.module, claim.attribute, claim.distribution))
+        except IncompatiblePluginError as error:
+            return "incompatible", str(error), ()
+        except MissingPluginError as error:
+            return "missing", str(error), ()
+
+    outcome = guarded(load, f"the import of plugin {claim.name!r}", claim.module, SLOW_IMPORT_S)
+    status, reason, tasks = outcome.value or ("failed", outcome.fault or "", ())
+    if outcome.changed and not reason:
+        reason = f"its import changed the {', '.join(outcome.changed)}; put back"
+    return _found(claim, status, reason, tasks)
+
+
+def _try_object(plugin: object) -> _Found:
+    name = shown(getattr(plugin, "__name__", None) or type(plugin).__name__)
+    claim = Claim(name, type(plugin).__module__, "", "this process", "")
+    outcome = guarded(lambda: tasks_of(plugin), f"plugin {name!r}", claim.module, SLOW_IMPORT_S)
+    return _found(claim, "failed" if outcome.value is None else "ok", outcome.fault or "", outcome.value or ())
+
+
+def _found(claim: Claim, status: Status, reason: str, tasks: tuple[Task, ...] = ()) -> _Found:
+    names = tuple(task.spec.name for task in tasks)
+    info = PluginInfo(claim.name, status, clean(reason, REASON_CHARS), claim.distribution, claim.version, names)
+    return _Found(info, tasks)
+
+
+def _settled(found: Sequence[_Found]) -> list[_Found]:
+    """Every plugin whose task name or token another one claims too is a conflict, in whatever order they came."""
+    claimants: defaultdict[str, list[_Found]] = defaultdict(list)
+    for one in found:
+        for task in one.tasks:
+            claimants[f"task name {task.spec.name!r}"].append(one)
+            claimants[f"token {task.spec.token!r}"].append(one)
+    return [_against_rivals(one, claimants) for one in found]
+
+
+def _against_rivals(one: _Found, claimants: Mapping[str, Sequence[_Found]]) -> _Found:
+    for what, claiming in claimants.items():
+        rivals = [other.info.distribution for other in claiming if other is not one]
+        if not rivals or not any(other is one for other in claiming):
+            continue
+        if _is_platform(one.info.distribution) and not any(map(_is_platform, rivals)):
+            continue  # the platform's own names are not up for grabs
+        reason = clean(f"the {what} is claimed by {_both(one.info.distribution, rivals)}", REASON_CHARS)
+        return replace(one, info=replace(one.info, status="conflict", reason=reason))
+    return one
