@@ -1,4 +1,4 @@
-"""The loop: what it logs and saves, what stops it, and that a cut run ends as an unbroken one. A tiny module on the CPU."""
+"""The loop: what it logs and saves, what stops it; a cut run ends as an unbroken one. A tiny module on the CPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 import torch
@@ -56,7 +56,7 @@ class Tiny(nn.Module):
 class TinyBuild:
     """What the builder gives for the tiny module."""
 
-    identity = {"rows": 1}
+    identity: ClassVar = {"rows": 1}
 
     def __init__(self, config: TrainConfig, report: Callable[[str], None]) -> None:
         self.module = Tiny()
