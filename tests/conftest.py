@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder with photographs and golden outputs that may stand beside the repository; the test skips without it."""
+    """The folder of photographs and golden outputs that may stand beside the repository; without it the test skips."""
     folder = ROOT.parent / "shared"
     if not folder.is_dir():
         pytest.skip("needs the data folder `shared` beside the repository")

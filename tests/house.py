@@ -26,14 +26,30 @@ DIRECTIONS = {
 # core is read from left to right, and imports only look to the left
 READING_ORDER = (
     *("limits", "files", "images", "text", "backbone", "routing", "result", "result_json", "drawing", "plot", "export"),
-    *("checkpoint", "assemble", "model", "evaluate", "train", "cli"),
+    *(
+        "checkpoint",
+        "weights",
+        "assemble",
+        "scene",
+        "options",
+        "answer",
+        "model",
+        "loading",
+        "evaluate",
+        "train",
+        "cli",
+    ),
 )
 # verbs of a small thing that a larger one carries out, imported when they are called
 DOORS = {("result", "result_json"), ("result", "plot"), ("result", "export")}
 OLDEST_PYTHON = (3, 11)
 MAX_FILE_LINES, MAX_FUNCTION_LINES = 250, 45
 LARGER_WITH_A_REASON: dict[str, str] = {}  # "path" or "path:function" -> why it is not split
-READS_ENVIRONMENT = {"core/chiasm/cli/errors.py": "whoever works on chiasm asks for a traceback there"}
+READS_ENVIRONMENT = {  # path -> why it looks at the environment of the process
+    "core/chiasm/cli/errors.py": "whoever works on chiasm asks for a traceback there",
+    "core/chiasm/evaluate/ranks.py": "torchrun and accelerate tell a process its rank there",
+    "registry/chiasm_registry/discovery.py": "plugins are switched off there, before any code of theirs runs",
+}
 NEVER_IMPORTED = {"torchvision", "timm", "mmcv", "cv2", "mmdet", "mmengine"}
 HEAVY = {"torch", "numpy", "transformers", "tokenizers", "PIL", "pycocotools", "safetensors", "chiasm_plugins"}
 LIGHT_AT_THE_TOP = ("registry/chiasm_registry/", "core/chiasm/__init__.py", "core/chiasm/cli/")
