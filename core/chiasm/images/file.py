@@ -55,11 +55,13 @@ def _read(descriptor: int, name: str, limit: int) -> bytes:
         raise InputError(f"{name} is a folder; name an image file")
     if not stat.S_ISREG(status.st_mode):
         raise InputError(f"{name} is not a regular file")
+    if status.st_size > limit:
+        raise InputError(f"{name} is larger than {limit // 2**20} MiB, the limit for an image file")
     chunks, size = [], 0
     # Until the end, not until the size of the status: the file may have grown or shrunk since.
     while size <= limit and (chunk := os.read(descriptor, min(max(status.st_size, 4096) + 1, limit + 1 - size))):
         chunks.append(chunk)
         size += len(chunk)
-    if size > limit or status.st_size > limit:
-        raise InputError(f"{name} is larger than {limit // 2**20} MiB, the limit for an image file")
+    if size > limit:
+        raise InputError(f"{name} grew beyond {limit // 2**20} MiB while it was read; somebody is writing to it")
     return b"".join(chunks)
