@@ -56,5 +56,8 @@ if __name__ == "__main__":
     import chiasm.images  # noqa: F401
     import files  # noqa: F401
     import numpy as np  # noqa: F401
+    import objects  # noqa: F401
+    import pixels  # noqa: F401
+    from PIL import Image  # noqa: F401
 
     print(json.dumps({name: run_in_child(name) for name in CASES}))
