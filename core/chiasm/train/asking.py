@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .data import Record
     from .requests import Mix
 
+COLOURS = "red|blue|green|yellow|black|white|brown|orange|pink|purple|gray|grey|silver|golden|tan|beige"
+COLOURED = re.compile(rf"\b((?:{COLOURS})(?:(?:,| and|,? and) (?:{COLOURS}))*) ((?:[a-z]+ )?[a-z]+)")
+
 
 class Facts:
     """What is true of one view of a record."""
@@ -38,6 +41,11 @@ class Facts:
     def said(self) -> frozenset[str]:
         """The words of the captions, lower case."""
         return frozenset(re.findall(r"[a-z]+", " ".join(self.captions).lower()))
+
+    @cached_property
+    def coloured(self) -> list[tuple[str, str]]:
+        """(colours, thing) as the captions have them: ("red", "bus")."""
+        return [found for caption in self.captions for found in COLOURED.findall(caption.lower())]
 
     def matches(self, word: Word) -> tuple[int, ...]:
         """Indices of the objects that `word` means."""
@@ -71,12 +79,13 @@ class Asker:
         roll = rng.random() * self._sizes[-1]
         size = 1 + sum(roll >= edge for edge in self._sizes[:-1])
         found: list[Word] = []
-        texts: set[str] = set()
+        taken: set[str] = set()  # words, and what they mean: few people ask for the same thing twice
         for _ in range(4 * size):
             word = self.any_word(facts, rng)
-            if not texts & {word.text.lower(), word.plural.lower()}:
+            meant = {word.text.lower(), word.plural.lower(), *(word.names if rng.random() < 0.9 else ())}
+            if not taken & meant:
                 found.append(word)
-                texts |= {word.text.lower(), word.plural.lower()}
+                taken |= meant | set(word.names)
             if len(found) == size:
                 break
         return found or [self.words.invented(rng)]
@@ -86,14 +95,25 @@ class Asker:
         for _ in range(8):
             roll = rng.random() * self._sources[-1]
             if roll < self._sources[0]:
-                word = self._dressed(self.present(facts, rng), rng, self.mix.canonical, facts)
+                word = self._coloured(facts, rng) if rng.random() < self.mix.coloured else None
+                word = word or self._dressed(self.present(facts, rng), rng, self.mix.canonical, facts)
             elif roll < self._sources[1]:
                 word = self._dressed(self.absent(facts, rng), rng, self.mix.canonical, facts)
+                if word and word.number == "count" and rng.random() < self.mix.coloured_absent:
+                    word = self.words.with_quality(word, rng)
             else:
                 word = self.words.unknown(rng) if roll < self._sources[2] else self.words.invented(rng)
             if word is not None and facts.askable(word):
                 return word
         return self.words.invented(rng)
+
+    def _coloured(self, facts: Facts, rng: random.Random) -> Word | None:
+        """"red bus", where a caption says so of the only bus."""
+        for colours, thing in facts.coloured:
+            word = self.words.by_text.get(thing) or self.words.by_text.get(thing.split()[0])
+            if word and len(facts.matches(word)) == 1 and facts.askable(word):
+                return Word(f"{colours} {word.text}", f"{colours} {word.plural}", word.names)
+        return None
 
     def guided(self, facts: Facts, count: int, rng: random.Random) -> list[tuple[Word, str]]:
         """`count` different phrases with their words, shuffled."""

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from .language import draw, phrasings, pick, table
 from .seen import seen_question
-from .wording import finish, sentence, weighted
+from .wording import finish, is_question, sentence, weighted
 from .words import Word, article
 
 if TYPE_CHECKING:
     from .asking import Asker, Facts
 
+ONES = {"people": "person", "scissors": "pair of scissors", "skis": "pair of skis"}
 COUNTED_MAX = 12  # more than this nobody has counted well
 A_MANY = {"any": 60, "": 30, "some": 10}
 PLACES = ("France", "Germany", "Spain", "Italy", "Japan", "China", "Norway", "Brazil", "Canada", "Egypt", "India", "Kenya", "Mexico", "Peru", "Poland", "Russia",
@@ -27,7 +28,7 @@ MARKS = ("[DET]", "[SEG]", "[GEN]", "[POSE]", "[DEPTH]", "[EDIT]", "<IMG_CONTEXT
 
 def everything_of(facts: Facts, most: int, rng: random.Random) -> tuple[str, tuple[str, ...]]:
     """(prompt, the names that are there): the largest things first, then the more frequent."""
-    prompt = sentence(_asked("everything.yaml", "ask", rng), rng, asks=True)
+    prompt = sentence(_asked("everything.yaml", "ask", rng), rng)
     largest = {name: max(_area(facts.objects[at].box_xyxy) for at in found) for name, found in facts.by_name.items()}
     order = sorted(largest, key=lambda name: (-largest[name], -len(facts.by_name[name]), name))
     return prompt, tuple(order[:most])
@@ -35,7 +36,7 @@ def everything_of(facts: Facts, most: int, rng: random.Random) -> tuple[str, tup
 
 def caption_of(facts: Facts, rng: random.Random) -> tuple[str, tuple[str, ...]]:
     """(prompt, one of the record's captions)."""
-    return sentence(_asked("caption.yaml", "ask", rng), rng, asks=True), (clean(pick(facts.captions, rng)),)
+    return sentence(_asked("caption.yaml", "ask", rng), rng), (clean(pick(facts.captions, rng)),)
 
 
 def clean(caption: str) -> str:
@@ -50,9 +51,9 @@ def count_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tuple
     word = _countable(facts, asker, rng)
     count = len(facts.matches(word))
     many = word.plural
-    prompt, (asked,) = finish(*_slot("count.yaml", "ask", "", many, rng), True, rng)
+    prompt, (asked,) = _slot("count.yaml", "ask", ("", many), rng)
     if count == 1:
-        one = "person" if word.text == "people" else word.text
+        one = ONES.get(word.text, word.text)
         answer = f"There is one {_like(asked, one, many)}."
     else:
         answer = f"There are {count or 'no'} {asked}."
@@ -69,7 +70,7 @@ def yes_no_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tupl
     there = "any" if word.number == "mass" else weighted(A_MANY, rng) if many else "a" if rng.random() < 0.85 else "any"
     before = article(text) if there == "a" else there
     group = "many" if many else "one"
-    prompt, (asked,) = finish(*_slot("yes_no.yaml", group, before + " " if before else "", text, rng), True, rng)
+    prompt, (asked,) = _slot("yes_no.yaml", group, (before + " " if before else "", text), rng)
     verb = "are" if many else "is"
     if facts.matches(word):
         some = f"{article(asked)} " if word.number == "count" and not many else ""
@@ -81,14 +82,14 @@ def question_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tu
     """(prompt, a short honest answer): about the picture as its captions tell it, or about anything else."""
     if rng.random() < 0.35 and facts.captions and (seen := seen_question(facts, asker.words, rng)):
         prompt, answer = seen
-        return sentence(prompt, rng, asks=True), (answer,)
+        return sentence(prompt, rng), (answer,)
     groups = table("questions.yaml")
     group = rng.choices(range(len(groups)), QUESTION_WEIGHTS)[0]
     template = draw(pick(phrasings("questions.yaml", group), rng), rng)
-    return sentence(filled(template, facts, asker, rng), rng, asks=True), (groups[group]["answer"],)
+    return sentence(filled(template, facts, asker, rng), rng), (groups[group]["answer"],)
 
 
-QUESTION_WEIGHTS = (12, 5, 3, 1, 2, 42, 8, 42)  # by the groups of questions.yaml
+QUESTION_WEIGHTS = (10, 5, 3, 1, 2, 44, 8, 44)  # by the groups of questions.yaml
 
 
 def filled(template: str, facts: Facts, asker: Asker, rng: random.Random) -> str:
@@ -107,6 +108,8 @@ def _slot_text(slot: str, facts: Facts, asker: Asker, rng: random.Random) -> str
     if slot == "mark":
         return pick(MARKS, rng)
     word = asker.any_word(facts, rng)
+    while word.number not in ("count", "plural"):
+        word = asker.any_word(facts, rng)
     return word.plural if slot == "things" else word.text
 
 
@@ -122,11 +125,13 @@ def _countable(facts: Facts, asker: Asker, rng: random.Random) -> Word:
 
 def _asked(file: str, group: str, rng: random.Random) -> str:
     template = draw(pick(phrasings(file, group), rng), rng)
-    return template.replace("{here}", pick(table("everything.yaml")["here"], rng))
+    here = table("everything.yaml")["here"]
+    return template.replace("{here}", pick(here, rng)).replace("{in}", pick([text for text in here if text], rng))
 
 
-def _slot(file: str, group: str, before: str, text: str, rng: random.Random) -> tuple[list[tuple[str, int]], str]:
-    return [(before, -1), (text, 0)], _asked(file, group, rng)
+def _slot(file: str, group: str, thing: tuple[str, str], rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    template = _asked(file, group, rng)
+    return finish([(thing[0], -1), (thing[1], 0)], template, is_question(template) or group == "one", rng)
 
 
 def _like(asked: str, one: str, many: str) -> str:

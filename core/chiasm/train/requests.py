@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from .asking import Asker, Facts
-from .language import draw, lines, phrasings, pick, table
+from .language import draw, phrasings, table
 from .plain import caption_of, count_of, everything_of, question_of, yes_no_of
 from .wording import FindPrompt
-from .words import Word, Words
+from .words import Words
 
 if TYPE_CHECKING:
     from chiasm_registry.contract import SampleObject
@@ -60,6 +61,8 @@ class Mix:
     canonical: float = 0.6  # the category's own name instead of a synonym
     union: float = 0.05  # "animals" instead of one category
     foreign: float = 0.015  # "Hund"
+    coloured: float = 0.25  # "red bus", where the captions say so of the only one
+    coloured_absent: float = 0.03  # "red bus" where there is none
     find_sizes: tuple[float, ...] = (0.26, 0.27, 0.21, 0.14, 0.08, 0.04)  # of one to six names
     # guided alone
     guided_canonical: float = 0.72
@@ -75,7 +78,7 @@ class Composer:
     def __init__(self, names: Sequence[str], records: Sequence[Record], mix: Mix | None = None, branches: int = 14) -> None:
         self.mix = mix or Mix()
         self.branches = branches
-        self.words = Words(names)
+        self.words = Words(names, _said(records))
         self.asker = Asker(self.words, records, self.mix)
         kinds = ("guided", "find", "everything", "caption", "count", "yes_no", "question")
         self._kinds = [(kind, float(getattr(self.mix, kind))) for kind in kinds]
@@ -124,6 +127,11 @@ class Composer:
         prompt, names = everything_of(facts, self.mix.everything_max, rng)
         routed = [Routed(name, facts.by_name[name], meaning=(name,)) for name in names]
         return Request("everything", prompt, listed("I see ", routed) if routed else ("I see nothing that I know.",))
+
+
+def _said(records: Sequence[Record]) -> frozenset[str]:
+    texts = (caption.lower() for record in records for caption in record.captions)
+    return frozenset(word for text in texts for word in re.findall(r"[a-z]+", text))
 
 
 def listed(opening: str, routed: Sequence[Routed]) -> tuple[str | Routed, ...]:

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from .asking import Facts
     from .words import Words
 
-COLOURS = "red|blue|green|yellow|black|white|brown|orange|pink|purple|gray|grey|silver|golden|tan|beige"
-COLOURED = re.compile(rf"\b((?:{COLOURS})(?:(?:,| and|,? and) (?:{COLOURS}))*) ((?:[a-z]+ )?[a-z]+)")
 DOING = re.compile(r"^(?:a|an|the|two|some|several)?\s*(?:young |little |old |small |large |big )?"
                    r"(man|woman|boy|girl|child|person|people|men|women|dog|cat|bird|horse|cow|elephant|giraffe|bear|skier|surfer|player|group of people)"
                    r"s? (?:(?:that |who )?(?:is|are) )?([a-z]+ing\b[^.;]*)")  # fmt: skip
@@ -43,10 +41,10 @@ def _question(group: str, rng: random.Random, **slots: str) -> str:
 
 def _colour(facts: Facts, words: Words, rng: random.Random) -> Seen:
     known = [
-        (colours, thing if thing in words.singular else thing.split()[0])
-        for caption in facts.captions
-        for colours, thing in COLOURED.findall(caption.lower())
-        if thing in words.singular or thing.split()[0] in words.singular
+        (colours, text)
+        for colours, thing in facts.coloured
+        for text in (thing, thing.split()[0])
+        if text in words.singular
     ]
     if known:
         colours, thing = pick(known, rng)

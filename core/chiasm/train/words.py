@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from typing import Literal
 
 from .language import lines, pick, table
 
 Number = Literal["count", "plural", "pair", "mass", "pronoun", "proper", "foreign"]
-ONSETS = ("b bl br c ch cl cr d dr dw f fl fr g gl gn gr h j k kl kr l m n p ph pl pr qu r s sc sh sk sl sm sn sp squ st str sw "
-          "t th thr tr tw v vl w wr x y z zh zw").split() + [""]  # fmt: skip
-VOWELS = "a e i o u aa ai ea ee ie oa oo ou y au oi ei uo io".split()
-CODAS = "b ck d f ff g k l ll lt m mp n nd ng nk nt p r rb rk rm rn rp rt s sh sk ss st t th x z zz ft lb".split() + [""] * 12
+ONSETS = ["b", "bl", "br", "c", "ch", "cl", "cr", "d", "dr", "dw", "f", "fl", "fr", "g", "gl", "gn", "gr", "h", "j", "k", "kl", "kr", "l", "m", "n", "p", "ph", "pl", "pr", "qu", "r", "s", "sc", "sh", "sk", "sl", "sm", "sn", "sp", "squ", "st", "str", "sw", "t", "th", "thr", "tr", "tw", "v", "vl", "w", "wr", "x", "y", "z", "zh", "zw"] + [""]  # fmt: skip
+VOWELS = ["a", "e", "i", "o", "u", "aa", "ai", "ea", "ee", "ie", "oa", "oo", "ou", "y", "au", "oi", "ei", "uo", "io"]
+CODAS = ["b", "ck", "d", "f", "ff", "g", "k", "l", "ll", "lt", "m", "mp", "n", "nd", "ng", "nk", "nt", "p", "r", "rb", "rk", "rm", "rn", "rp", "rt", "s", "sh", "sk", "ss", "st", "t", "th", "x", "z", "zz", "ft", "lb"] + [""] * 12
 ENDINGS = ("er", "le", "o", "ix", "oid", "ling", "us", "on", "a", "ium", "y", "ock", "ette", "ator", "ism", "ite", "ard", "een")
-QUALITIES = ("red blue green yellow black white brown pink purple orange golden silver grey big small large little tiny huge giant old new "
-             "wooden plastic metal glass broken shiny striped round empty dirty clean invisible magic frozen burning toy").split()  # fmt: skip
+QUALITIES = ["red", "blue", "green", "yellow", "black", "white", "brown", "pink", "purple", "orange", "golden", "silver", "grey", "big", "small", "large", "little", "tiny", "huge", "giant", "old", "new", "wooden", "plastic", "metal", "glass", "broken", "shiny", "striped", "round", "empty", "dirty", "clean", "invisible", "magic", "frozen", "burning", "toy"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,8 @@ def article(text: str) -> str:
 class Words:
     """Every word by what it means, for one set of category names."""
 
-    def __init__(self, names: Sequence[str]) -> None:
+    def __init__(self, names: Sequence[str], said: frozenset[str] = frozenset()) -> None:
+        """`said`: words that people do say (of captions), so that none of them is taken for an invention."""
         data = table("names.yaml")
         self.names = tuple(names)
         self.canonical = {name: _word(name, (name,), data) for name in names}
@@ -69,25 +69,25 @@ class Words:
         }
         self.unions = [_union(text, row, data) for text, row in data["unions"].items() if set(row["of"]) <= set(names)]
         self.sexed = {text: row for text, row in data["sexed"].items() if row["of"] in self.canonical}
-        self.taken = self._taken()
-        self.singular = {w.text: w.text for w in self._known()} | {w.plural: w.text for w in self._known()}
-        self.nouns = [_noun(text) for text in lines("nouns.txt") if text.lower() not in self.taken]
+        self.meant = self._meant()
+        self.taken = self.meant | said | {word.lower() for word in lines("heldout.txt")}  # no invention is any of these
+        self.by_text = {text: word for word in self._known() for text in (word.text, word.plural)}
+        self.singular = {text: word.text for text, word in self.by_text.items()}
+        self.nouns = [_noun(text) for text in lines("nouns.txt") if text.lower() not in self.meant]
         self.other_nouns = [Word(text, text, (), "foreign") for text in lines("other_nouns.txt")]
 
     def _known(self) -> list[Word]:
-        return [*self.canonical.values(), *sum(self.same.values(), [])]
+        return [*self.canonical.values(), *chain(*self.same.values())]
 
     def every(self) -> list[Word]:
         """All words that are not invented."""
-        other = [*sum(self.foreign.values(), []), *self.unions, *self.nouns, *self.other_nouns]
+        other = [*chain(*self.foreign.values()), *self.unions, *self.nouns, *self.other_nouns]
         return [*self._known(), *other, *(_word(text, (), table("names.yaml")) for text in self.sexed)]
 
-    def _taken(self) -> frozenset[str]:
-        """Everything that an invented word must not be, lower case."""
-        known = [*self._known(), *self.unions, *sum(self.foreign.values(), [])]
-        texts = {text.lower() for word in known for text in (word.text, word.plural)}
-        held = {word.lower() for word in lines("heldout.txt")}
-        return frozenset(texts | held | set(table("names.yaml")["sexed"]))
+    def _meant(self) -> frozenset[str]:
+        """Everything that means a category, lower case: no other noun may be it."""
+        words = [*self._known(), *self.unions, *chain(*self.foreign.values())]
+        return frozenset({text.lower() for word in words for text in (word.text, word.plural)} | set(self.sexed))
 
     def named(self, name: str, rng: random.Random, canonical: float) -> Word:
         """A word for one category: its own name with probability `canonical`, else a synonym if it has one."""
@@ -116,19 +116,26 @@ class Words:
             return pick(self.other_nouns, rng)
         word = pick(self.nouns, rng)
         if roll < 0.16 and word.number == "count":
-            quality = pick(QUALITIES, rng)
-            return Word(f"{quality} {word.text}", f"{quality} {word.plural}")
+            return self.with_quality(word, rng)
         return word
+
+    @staticmethod
+    def with_quality(word: Word, rng: random.Random) -> Word:
+        """The word with an adjective in front; true only of what is not there."""
+        quality = pick(QUALITIES, rng)
+        return replace(word, text=f"{quality} {word.text}", plural=f"{quality} {word.plural}")
 
 
 def pseudo_word(rng: random.Random) -> str:
     """One to three syllables that nobody uses, now and then with a capital letter."""
-    count = 1 + int(rng.random() * 2.3)
-    text = "".join(pick(ONSETS, rng) + pick(VOWELS, rng) + (pick(CODAS, rng) if rng.random() < 0.6 else "") for _ in range(count))
+    count = 1 + int(rng.random() * 2.2)
+    text = ""
+    for _ in range(count):
+        text += pick(ONSETS, rng) + pick(VOWELS, rng) + (pick(CODAS, rng) if rng.random() < 0.6 else "")
     if rng.random() < 0.3:
         text = text.rstrip("aeiou") + pick(ENDINGS, rng)
-    if len(text) < 3:
-        text += pick(("mp", "zz", "rk", "lop", "nix"), rng)
+    if len(text) < 4:
+        text += pick(("mp", "zz", "rk", "lop", "nix", "bly", "dro", "fen", "ka", "tum"), rng)
     return text.capitalize() if rng.random() < 0.08 else text
 
 
