@@ -69,7 +69,8 @@ def _ask(plugin: object) -> Sequence[Any]:
     tasks = implementation.function()
     if type(tasks) not in (list, tuple):
         raise PluginError(f"its {HOOK}() returned {shown(type(tasks).__name__, 40)}; return a list of tasks")
-    return list(tasks)
+    assert isinstance(tasks, (list, tuple))
+    return tasks
 
 
 def _check_task(task: object) -> None:
