@@ -16,7 +16,7 @@ from PIL import Image, ImageDraw
 
 from .fonts import Font, font_for
 from .palette import INK, Colour, colours_by_label, text_on
-from .shapes import disc, faded, outline, rounded
+from .shapes import Paint, disc, faded, outline, put_frame, rounded
 from .tags import Rect, place_tags
 
 if TYPE_CHECKING:
@@ -133,9 +133,10 @@ class Canvas:
             return
         line = self.line if mark.mask is None else max(1, self.line // 2)
         halo = max(1, line // 3)
-        dark = rounded((x1 - x0 + 2 * halo, y1 - y0 + 2 * halo), 3 * line + halo, line + 2 * halo)
-        canvas.paste(INK, (x0 - halo, y0 - halo), faded(dark, 0.45))
-        canvas.paste(colour, (x0, y0), rounded((x1 - x0, y1 - y0), 3 * line, line))
+        width, height = x1 - x0, y1 - y0
+        around = (width + 2 * halo, height + 2 * halo)
+        put_frame(canvas, (x0 - halo, y0 - halo), around, 3 * line + halo, line + 2 * halo, Paint(INK, 0.45))
+        put_frame(canvas, (x0, y0), (width, height), 3 * line, line, Paint(colour))
 
     def _tag(self, caption: str) -> _Tag:
         """The caption as large as fits into the picture, shortened where even the smallest does not."""

@@ -2,6 +2,7 @@
 
 The first seven are Okabe and Ito's palette (Color Universal Design, 2008); the others follow Paul Tol's "muted" and
 "light" schemes (Colour Schemes, SRON 2021), ordered so that neighbours differ in lightness too.
+Blue comes first because most photographs are warm.
 """
 
 from __future__ import annotations
@@ -11,14 +12,13 @@ from collections.abc import Mapping, Sequence
 Colour = tuple[int, int, int]
 
 PALETTE: tuple[Colour, ...] = (
-    (230, 159, 0),
     (86, 180, 233),
+    (230, 159, 0),
     (213, 94, 0),
     (0, 158, 115),
     (240, 228, 66),
     (0, 114, 178),
     (204, 121, 167),
-    (153, 221, 255),
     (136, 34, 85),
     (170, 170, 0),
     (68, 187, 153),
@@ -27,6 +27,7 @@ PALETTE: tuple[Colour, ...] = (
     (17, 119, 51),
     (238, 221, 136),
     (170, 68, 153),
+    (153, 221, 255),
 )
 
 WHITE: Colour = (255, 255, 255)

@@ -2,11 +2,43 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import lru_cache
+from typing import NamedTuple
 
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
+from .palette import Colour
+
 _FINE = 4  # stencils of corners are drawn so much larger, then averaged
+
+
+class Paint(NamedTuple):
+    """A colour and how much of it covers what lies below, 0 to 1."""
+
+    colour: Colour
+    share: float = 1.0
+
+
+def put_frame(
+    canvas: Image.Image, place: tuple[int, int], size: tuple[int, int], radius: int, line: int, paint: Paint
+) -> None:
+    """Put a frame with round corners on `canvas`; only the pixels of its edges are touched, however large it is."""
+    (colour, share), (x, y), (width, height) = paint, place, size
+    if min(size) <= 2 * radius or radius < line:
+        canvas.paste(colour, place, faded(rounded(size, radius, line), share))
+        return
+    right, bottom, level = x + width, y + height, round(255 * share)
+    corner = faded(_corner(radius, line), share)
+    for left, top, turned in _turned(corner, width, height):
+        canvas.paste(colour, (x + left, y + top), turned)
+    for edge in (
+        (x + radius, y, right - radius, y + line),
+        (x + radius, bottom - line, right - radius, bottom),
+        (x, y + radius, x + line, bottom - radius),
+        (right - line, y + radius, right, bottom - radius),
+    ):
+        canvas.paste(colour, edge[:2], Image.new("L", (edge[2] - edge[0], edge[3] - edge[1]), level))
 
 
 def rounded(size: tuple[int, int], radius: int, line: int | None = None) -> Image.Image:
@@ -17,13 +49,19 @@ def rounded(size: tuple[int, int], radius: int, line: int | None = None) -> Imag
     if line is not None:
         ImageDraw.Draw(stencil).rectangle((0, 0, width - 1, height - 1), outline=255, width=line)
     if radius > 1:
-        corner = _corner(radius, line)
-        flip, mirror = Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.FLIP_LEFT_RIGHT
-        stencil.paste(corner, (0, 0))
-        stencil.paste(corner.transpose(mirror), (width - radius, 0))
-        stencil.paste(corner.transpose(flip), (0, height - radius))
-        stencil.paste(corner.transpose(mirror).transpose(flip), (width - radius, height - radius))
+        for left, top, turned in _turned(_corner(radius, line), width, height):
+            stencil.paste(turned, (left, top))
     return stencil
+
+
+def _turned(corner: Image.Image, width: int, height: int) -> Iterator[tuple[int, int, Image.Image]]:
+    """The upper left corner turned to all four, each with its place in a rectangle."""
+    flip, mirror = Image.Transpose.FLIP_TOP_BOTTOM, Image.Transpose.FLIP_LEFT_RIGHT
+    right, bottom = width - corner.width, height - corner.height
+    yield 0, 0, corner
+    yield right, 0, corner.transpose(mirror)
+    yield 0, bottom, corner.transpose(flip)
+    yield right, bottom, corner.transpose(mirror).transpose(flip)
 
 
 @lru_cache(maxsize=64)
