@@ -31,6 +31,7 @@ from .scenes import Settings
 from .step import Pictures, Step
 
 _INIT_SEED = 0
+_SHARD_BYTES = 12 * 2**20  # files that a repository and a slow line can take
 _NEVER_ENDING = 2**40  # items are drawn, not counted
 
 
@@ -117,6 +118,7 @@ class _Trainee:
             guided_instruction=self.model.instruction,
             core=core_tensors(network, torch.bfloat16),
             tasks=files,
+            max_shard_bytes=_SHARD_BYTES,
         )
 
 

@@ -57,7 +57,7 @@ class DetectionDecoder(nn.Module):
             last.bias.view(-1)[WIDTH : LEVELS * (WIDTH + 1) : WIDTH + 1] = -4.0  # a location is rarely the thing asked for
         self.register_buffer("bins", torch.arange(BINS, dtype=torch.float32), persistent=False)
         self.weights = LossWeights()
-        self.teacher: Teacher | None = None
+        self._teacher: tuple[Teacher | None] = (None,)  # in a tuple: neither trained nor saved
 
     def locate(self, maps: Sequence[Tensor]) -> Located:
         """Features and boxes of every location of B images, whose maps are (B, C, h, w) each."""
@@ -122,8 +122,14 @@ class DetectionDecoder(nn.Module):
         """Loss weights from the config; towers and edges from a NanoDet-Plus head, whose frozen copy is the teacher."""
         self.weights = LossWeights(**options)
         if initial:
-            self.teacher = Teacher(initial, self.levels.strides)
-            self.teacher.copy_to(self.towers, self.edges)
+            teacher = Teacher(initial, self.levels.strides)
+            teacher.copy_to(self.towers, self.edges)
+            self._teacher = (teacher,)
+
+    @property
+    def teacher(self) -> Teacher | None:
+        """The frozen initial head, in training only."""
+        return self._teacher[0]
 
     def loss(
         self, scenes: Sequence[Scene], routes: Sequence[Sequence[Route]], targets: Sequence[Sequence[BoxTarget]]
