@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from chiasm_registry import ChiasmError
 from chiasm_registry.guard import clean, fault_text, guarded
 
 
@@ -33,11 +34,11 @@ def test_the_whole_trace_of_a_fault_is_in_the_debug_log(caplog: pytest.LogCaptur
 
 
 def test_an_error_that_cannot_even_be_printed_is_named_by_its_class() -> None:
-    class Mute(Exception):
+    class MuteError(ChiasmError):
         def __str__(self) -> str:
             raise RuntimeError
 
-    assert fault_text(Mute(), __name__) == "Mute"
+    assert fault_text(MuteError(), __name__) == "MuteError"
 
 
 def test_two_threads_are_guarded_one_after_the_other_and_give_stdout_back(capsys: pytest.CaptureFixture[str]) -> None:
