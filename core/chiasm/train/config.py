@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 CONFIG_BYTES = 2**20
 BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 FREE_TO_CHANGE = frozenset(  # keys of `run` that a resumed run may have other than the run it goes on from
-    {"steps", "save_every", "log_every", "keep", "workers", "prefetch", "pin_memory", "device_cache"}
+    {"steps", "save_every", "log_every", "keep", "workers", "prefetch", "device_cache"}
 )
 
 
@@ -61,8 +61,7 @@ class RunConfig(Section):
     log_every: int = Field(default=50, gt=0)
     keep: int = Field(default=2, gt=0)  # complete checkpoints
     workers: int = Field(default=2, ge=0)
-    prefetch: int = Field(default=4, gt=0)  # batches a worker
-    pin_memory: bool = False
+    prefetch: int = Field(default=3, gt=0)  # batches a worker
     device_cache: bool = True  # photographs may live on the accelerator
     on_bad_sample: Literal["skip", "stop"] = "skip"
     find_unused_parameters: bool = False  # for torchrun, when a step may leave parameters without a gradient

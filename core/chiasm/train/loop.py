@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,7 +17,7 @@ import torch
 from chiasm_registry.errors import TrainingError, shown
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from . import state as states
@@ -90,7 +90,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
 
     # What the Trainer asks for before the first step.
 
-    def get_train_dataloader(self) -> DataLoader[Any]:
+    def get_train_dataloader(self) -> Iterable[dict[str, Any]]:
         """The batches from the run's first step on; accelerate does not wrap it, so lists pass untouched."""
         config, (rank, count) = self.run.config.run, world()
         batches = Batches(self.run.start, self.run.last, config.batch_size, rank, count)

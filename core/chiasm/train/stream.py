@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import signal
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import torch
@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from .config import RunConfig
 from .data import BadSample
+from .packing import Packed, Unpacked, pack
 
 BAD = "bad_samples"  # of a batch: list[BadNote], taken out before the module sees the batch
 IN_A_ROW = 50  # bad samples after which even `skip` stops: then it is the set that is bad
@@ -70,12 +71,16 @@ class Batches:
 
 
 class Collate:
-    """The builder's collate on the usable items, with the notes on bad ones beside."""
+    """The builder's collate on the usable items, with the notes on bad ones beside; packed if it leaves a worker."""
 
-    def __init__(self, collate: Callable[[list[Any]], dict[str, Any]]) -> None:
-        self._collate = collate
+    def __init__(self, collate: Callable[[list[Any]], dict[str, Any]], *, packed: bool) -> None:
+        self._collate, self._packed = collate, packed
 
-    def __call__(self, drawn: Sequence[Drawn]) -> dict[str, Any]:
+    def __call__(self, drawn: Sequence[Drawn]) -> dict[str, Any] | Packed:
+        batch = self._batch(drawn)
+        return pack(batch) if self._packed else batch
+
+    def _batch(self, drawn: Sequence[Drawn]) -> dict[str, Any]:
         bad = [note for one in drawn for note in one.bad]
         if not all(one.usable for one in drawn):
             return {BAD: bad}
@@ -84,18 +89,18 @@ class Collate:
 
 def loader(
     dataset: Dataset[Any], collate: Callable[[list[Any]], dict[str, Any]], run: RunConfig, batches: Batches
-) -> DataLoader[Any]:
+) -> Iterable[dict[str, Any]]:
     """The batches of a run in order; its own generator, so that making it leaves the global random state alone."""
-    return DataLoader(
+    batches_of_items: DataLoader[Any] = DataLoader(
         Stream(dataset, run.on_bad_sample),
         batch_sampler=batches,
-        collate_fn=Collate(collate),
+        collate_fn=Collate(collate, packed=run.workers > 0),
         num_workers=run.workers,
         prefetch_factor=run.prefetch if run.workers else None,
-        pin_memory=run.pin_memory and torch.cuda.is_available(),
         worker_init_fn=_leave_signals_to_the_parent,
         generator=torch.Generator().manual_seed(run.seed),
     )
+    return Unpacked(batches_of_items) if run.workers else batches_of_items
 
 
 def to_device(value: Any, device: torch.device) -> Any:
