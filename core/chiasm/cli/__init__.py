@@ -7,6 +7,10 @@ import sys
 
 def main() -> None:
     """Run the command line on `sys.argv` and leave with its exit code: 0, 1, 2 or 130."""
-    from .app import run
+    try:
+        from .app import run
 
-    sys.exit(run(sys.argv[1:]))
+        code = run(sys.argv[1:])
+    except KeyboardInterrupt:  # before the commands are there, or twice in a row
+        code = 130
+    sys.exit(code)

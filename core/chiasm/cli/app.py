@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated
 
 import typer
@@ -41,8 +40,6 @@ def build() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     for name, home in COMMANDS.items():
-        if find_spec(home) is None:
-            continue
         module = import_module(home)
         if hasattr(module, "command"):
             app.command(name)(module.command)

@@ -27,7 +27,7 @@ class Progress:
             MofNCompleteColumn(),
             TimeElapsedColumn(),
         )
-        self._bar = RichProgress(*columns, console=Console(file=sys.stderr), transient=True)
+        self._bar = RichProgress(*columns, console=Console(file=sys.stderr, force_terminal=self._shown), transient=True)
         self._task = self._bar.add_task(doing, total=total)
         self._lock = threading.RLock()
         self._begun = self._ended = False
