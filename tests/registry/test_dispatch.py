@@ -99,8 +99,8 @@ def boxes(count: int, **changes: Any) -> Broken:
     return Broken.model_construct(items=(ScoredBox(box=Box(xyxy=(0.0, 0.0, 1.0, 1.0)), score=0.5),) * count, **changes)
 
 
-def misplaced(*xyxy: float) -> Broken:
-    return Broken(items=(ScoredBox(box=Box(xyxy=xyxy), score=None),))
+def misplaced(x0: float, y0: float, x1: float, y1: float) -> Broken:
+    return Broken(items=(ScoredBox(box=Box(xyxy=(x0, y0, x1, y1)), score=None),))
 
 
 def raising(error: BaseException) -> Callable[..., Any]:
@@ -208,6 +208,12 @@ def change_folder() -> None:
     os.chdir(Path(os.getcwd()).anchor)
 
 
+def numpy_numbers() -> list[int]:
+    state: Any = np.random.get_state()
+    numbers: list[int] = state[1].tolist()
+    return [*numbers, state[2]]
+
+
 CHANGES: dict[str, Callable[[], object]] = {
     "default dtype": change_dtype,
     "default device": lambda: torch.set_default_device("meta"),
@@ -229,15 +235,14 @@ def test_changed_state_is_put_back_and_named_and_changes_no_other_answer(state: 
             raise then
         return [then]
 
-    np.random.get_state()
     before = (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_rng_state().tolist(), random.getstate())
-    folder, settings, numpy_state = os.getcwd(), np.geterr(), np.random.get_state()[1].tolist()
+    folder, settings, numpy_state = os.getcwd(), np.geterr(), numpy_numbers()
     routes = [route("bad", "cat"), route("good", "cat")]
     notices: list[Notice] = []
     bad, good = answers({"good": Good(), "bad": Bad(deed)}, routes, notices=notices)
     after = (torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_rng_state().tolist(), random.getstate())
     assert before == after
-    assert (folder, settings, numpy_state) == (os.getcwd(), np.geterr(), np.random.get_state()[1].tolist())
+    assert (folder, settings, numpy_state) == (os.getcwd(), np.geterr(), numpy_numbers())
     assert torch.zeros(1).device.type == "cpu"
     assert [good] == answers({"good": Good()}, routes[1:])
     assert isinstance(bad, Notice if isinstance(then, Exception) else Broken)

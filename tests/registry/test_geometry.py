@@ -71,7 +71,7 @@ def test_a_box_knows_its_sides_and_survives_json() -> None:
 
 def test_values_are_frozen_and_take_nothing_more() -> None:
     with pytest.raises(ValidationError):
-        Point(xy=(1.0, 2.0)).xy = (0.0, 0.0)  # type: ignore[misc]
+        Point(xy=(1.0, 2.0)).xy = (0.0, 0.0)
     with pytest.raises(ValidationError):
         Point(xy=(1.0, 2.0), z=3)  # type: ignore[call-arg]
 

@@ -25,7 +25,7 @@ from chiasm_registry import (
     UnknownOutput,
 )
 from PIL import Image
-from pydantic import ConfigDict, ValidationError
+from pydantic import ValidationError
 
 BOX = Box(xyxy=(1.0, 2.0, 3.0, 4.0))
 MASK = Mask.from_numpy(np.eye(3, dtype=bool))
@@ -100,7 +100,7 @@ def test_a_notice_is_one_line(text: str) -> None:
     ],
 )
 def test_a_task_may_not_loosen_its_outputs(loose: dict[str, Any]) -> None:
-    schema = type("Loose", (Output,), {"model_config": ConfigDict(**loose), "__module__": __name__})
+    schema = type("Loose", (Output,), {"model_config": loose, "__module__": __name__})
     with pytest.raises(ValidationError, match="loosens Output's configuration"):
         TaskSpec(name="a", token="[A]", embeddings=1, output=schema, summary="loose")
 
