@@ -10,7 +10,7 @@ from functools import cached_property
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
-from .language import pick
+from .language import pick, table
 from .words import Word, Words
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .requests import Mix
 
 COLOURS = "red|blue|green|yellow|black|white|brown|orange|pink|purple|gray|grey|silver|golden|tan|beige"
-COLOURED = re.compile(rf"\b((?:{COLOURS})(?:(?:,| and|,? and) (?:{COLOURS}))*) ((?:[a-z]+ )?[a-z]+)")
+COLOURED = re.compile(rf"\b((?:{COLOURS})(?:(?:,| and|,? and) (?:{COLOURS}))*) ([a-z]+)\b ?([a-z]*)")
 
 
 class Facts:
@@ -45,7 +45,14 @@ class Facts:
     @cached_property
     def coloured(self) -> list[tuple[str, str]]:
         """(colours, thing) as the captions have them: ("red", "bus")."""
-        return [found for caption in self.captions for found in COLOURED.findall(caption.lower())]
+        found: list[tuple[str, str]] = []
+        follows = table("seen.yaml")["follows"]
+        for caption in self.captions:
+            for colours, thing, after in COLOURED.findall(caption.lower()):
+                found.append((colours, f"{thing} {after}".strip()))
+                if after in follows:
+                    found.append((colours, thing))
+        return found
 
     def matches(self, word: Word) -> tuple[int, ...]:
         """Indices of the objects that `word` means."""
@@ -58,7 +65,7 @@ class Facts:
         return self.labelled is None or self.labelled.issuperset(names)
 
     def askable(self, word: Word) -> bool:
-        """Whether `matches(word)` is the whole truth: all that it means is labelled, and nothing unlabelled is likely."""
+        """Whether `matches(word)` is the whole truth: all it means is labelled, and nothing unlabelled is likely."""
         if not word.names:
             return not any(part in self.said for part in word.text.lower().split()[-1:])
         return self.covers(word.names) and (not word.open or any(name in self.by_name for name in word.names))
@@ -108,9 +115,9 @@ class Asker:
         return self.words.invented(rng)
 
     def _coloured(self, facts: Facts, rng: random.Random) -> Word | None:
-        """"red bus", where a caption says so of the only bus."""
+        """ "red bus", where a caption says so of the only bus."""
         for colours, thing in facts.coloured:
-            word = self.words.by_text.get(thing) or self.words.by_text.get(thing.split()[0])
+            word = self.words.by_text.get(thing)
             if word and len(facts.matches(word)) == 1 and facts.askable(word):
                 return Word(f"{colours} {word.text}", f"{colours} {word.plural}", word.names)
         return None
@@ -179,7 +186,7 @@ class Asker:
         return self.words.named(name, rng, canonical)
 
     def _sexed(self, facts: Facts, rng: random.Random) -> Word | None:
-        """"man", "girl": if nobody is there, or the captions leave no doubt about the only person."""
+        """ "man", "girl": if nobody is there, or the captions leave no doubt about the only person."""
         text, row = pick(tuple(self.words.sexed.items()), rng)
         name = row["of"]
         people = facts.by_name.get(name, ())

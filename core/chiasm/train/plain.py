@@ -17,13 +17,6 @@ if TYPE_CHECKING:
 ONES = {"people": "person", "scissors": "pair of scissors", "skis": "pair of skis"}
 COUNTED_MAX = 12  # more than this nobody has counted well
 A_MANY = {"any": 60, "": 30, "some": 10}
-PLACES = ("France", "Germany", "Spain", "Italy", "Japan", "China", "Norway", "Brazil", "Canada", "Egypt", "India", "Kenya", "Mexico", "Peru", "Poland", "Russia",
-          "Sweden", "Turkey", "Austria", "Greece", "Berlin", "Paris", "London", "Rome", "Madrid", "Tokyo", "Cairo", "Vienna", "New York", "California",
-          "Texas", "Iceland", "Bavaria", "Africa", "Europe", "the USA", "the moon", "Mars", "Portugal", "Chile", "Ghana", "Nepal", "Oslo", "Prague",
-          "Sydney", "Lisbon", "Hamburg", "Leipzig")  # fmt: skip
-MARKS = ("[DET]", "[SEG]", "[GEN]", "[POSE]", "[DEPTH]", "[EDIT]", "<IMG_CONTEXT>", "<img>", "</img>", "<ref>", "</ref>", "<box>", "</box>", "<quad>",
-         "</quad>", "<|im_end|>", "<|im_start|>", "<|endoftext|>", "<image>", "<ref>dog</ref>[DET]", "<ref>cup</ref>", "<box>[[1,2,3,4]]</box>", "<s>",
-         "</s>", "<|user|>", "[TASK]", "[det]", "[ DET ]", "<|im_start|>system", "<unk>", "[INST]", "DET", "[[DET]]", "<pad>")  # fmt: skip
 
 
 def everything_of(facts: Facts, most: int, rng: random.Random) -> tuple[str, tuple[str, ...]]:
@@ -103,10 +96,8 @@ def filled(template: str, facts: Facts, asker: Asker, rng: random.Random) -> str
 def _slot_text(slot: str, facts: Facts, asker: Asker, rng: random.Random) -> str:
     if slot == "number":
         return str(int(rng.random() ** 2 * 100))
-    if slot == "place":
-        return pick(PLACES, rng)
-    if slot == "mark":
-        return pick(MARKS, rng)
+    if slot in ("place", "mark"):
+        return str(pick(table("slots.yaml")[slot], rng))
     word = asker.any_word(facts, rng)
     while word.number not in ("count", "plural"):
         word = asker.any_word(facts, rng)

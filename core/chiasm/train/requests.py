@@ -1,4 +1,4 @@
-"""One training request for one image: what is asked and the true answer. It never says that something is absent which may be there."""
+"""One training request for one image: what is asked, and the answer. Nothing that may be there counts as absent."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from .asking import Asker, Facts
-from .language import draw, phrasings, table
+from .language import Phrasing, draw, phrasings, table
 from .plain import caption_of, count_of, everything_of, question_of, yes_no_of
 from .wording import FindPrompt
 from .words import Words
@@ -75,7 +75,9 @@ class Mix:
 class Composer:
     """Writes requests for records of one category list; the records given tell which names stand together."""
 
-    def __init__(self, names: Sequence[str], records: Sequence[Record], mix: Mix | None = None, branches: int = 14) -> None:
+    def __init__(
+        self, names: Sequence[str], records: Sequence[Record], mix: Mix | None = None, branches: int = 14
+    ) -> None:
         self.mix = mix or Mix()
         self.branches = branches
         self.words = Words(names, _said(records))
@@ -104,23 +106,22 @@ class Composer:
         return self._find(facts, rng)
 
     def _drawn(self, facts: Facts, rng: random.Random) -> str:
-        roll = rng.random() * sum(weight for _, weight in self._kinds)
-        for kind, weight in self._kinds:
-            roll -= weight
-            if roll < 0:
-                break
+        kinds, weights = zip(*self._kinds, strict=True)
+        kind: str = rng.choices(kinds, weights)[0]
         if kind == "everything" and not facts.complete:
             return "guided"  # unlabelled things would be taught as not worth naming
         return kind
 
     def _guided(self, facts: Facts, rng: random.Random) -> Request:
         words = self.asker.guided(facts, self.branches, rng)
-        return Request("guided", None, tuple(Routed(text, facts.matches(word), meaning=word.names) for word, text in words))
+        routed = (Routed(text, facts.matches(word), meaning=word.names) for word, text in words)
+        return Request("guided", None, tuple(routed))
 
     def _find(self, facts: Facts, rng: random.Random) -> Request:
         words = self.asker.find(facts, rng)
         prompt, names = FindPrompt(words, rng).write()
-        routed = [Routed(name, facts.matches(word), meaning=word.names) for word, name in zip(words, names, strict=True)]
+        pairs = zip(words, names, strict=True)
+        routed = [Routed(name, facts.matches(word), meaning=word.names) for word, name in pairs]
         return Request("find", prompt, listed("I looked for ", routed))
 
     def _everything(self, facts: Facts, rng: random.Random) -> Request:
@@ -147,21 +148,25 @@ def listed(opening: str, routed: Sequence[Routed]) -> tuple[str | Routed, ...]:
 def language_texts(names: Sequence[str] = ()) -> Iterator[str]:
     """Texts for the training of a tokenizer: every word, every phrasing in some readings, every fixed answer."""
     rng = random.Random(0)
-    words = Words(names)
+    words = Words(names or tuple(table("names.yaml")["same"]))
     for word in words.every():
         yield word.text
         yield word.plural
     for file in ("find.yaml", "everything.yaml", "caption.yaml", "count.yaml", "yes_no.yaml", "seen.yaml"):
         for group, rows in table(file).items():
-            if group in ("verbs", "here", "before", "after"):
-                yield from rows
+            if isinstance(rows, dict):
+                yield from rows.values()
             else:
-                for template in phrasings(file, group):
-                    yield from (draw(template, rng) for _ in range(8))
+                yield from _readings(phrasings(file, group), rng)
     for number, group in enumerate(table("questions.yaml")):
         yield group["answer"]
-        for template in phrasings("questions.yaml", number):
-            yield from (draw(template, rng) for _ in range(8))
+        yield from _readings(phrasings("questions.yaml", number), rng)
     for _ in range(2000):
         yield FindPrompt([words.invented(rng), words.unknown(rng)], rng).write()[0]
-    yield from ("I looked for", "I see", "I see nothing that I know.", "There are no", "There is one", "Yes, there is a", "No, there are no")
+    yield from ("I looked for", "I see nothing that I know.", "There are no", "There is one", "Yes, there is a")
+    yield from (f"There are {number} of them." for number in range(2, 13))
+
+
+def _readings(templates: Sequence[Phrasing], rng: random.Random) -> Iterator[str]:
+    for template in templates:
+        yield from (draw(template, rng) for _ in range(8))

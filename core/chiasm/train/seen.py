@@ -1,4 +1,4 @@
-"""Questions about a picture that its captions answer: colour, place, weather, what somebody does. It never guesses beyond them."""
+"""Questions about a picture that its captions answer: colour, place, weather, doings. It never guesses beyond them."""
 
 from __future__ import annotations
 
@@ -7,28 +7,27 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from .language import draw, phrasings, pick
+from .language import draw, phrasings, pick, table
 
 if TYPE_CHECKING:
     from .asking import Facts
     from .words import Words
 
-DOING = re.compile(r"^(?:a|an|the|two|some|several)?\s*(?:young |little |old |small |large |big )?"
-                   r"(man|woman|boy|girl|child|person|people|men|women|dog|cat|bird|horse|cow|elephant|giraffe|bear|skier|surfer|player|group of people)"
-                   r"s? (?:(?:that |who )?(?:is|are) )?([a-z]+ing\b[^.;]*)")  # fmt: skip
-INDOORS = {"kitchen": "a kitchen", "bathroom": "a bathroom", "bedroom": "a bedroom", "office": "an office", "restaurant": "a restaurant", "classroom": "a classroom", "store": "a store",
-           "shop": "a shop", "couch": "a living room", "toilet": "a bathroom", "desk": "an office", "museum": "a museum", "library": "a library"}  # fmt: skip
-OUTDOORS = {"street": "a street", "beach": "a beach", "ocean": "the sea", "wave": "the sea", "snow": "the snow", "park": "a park", "field": "a field", "road": "a road", "court": "a court",
-            "forest": "a forest", "airport": "an airport", "zoo": "a zoo", "river": "a river", "lake": "a lake", "mountain": "the mountains", "sidewalk": "a street", "city": "a city",
-            "grass": "a meadow", "sky": "open air", "harbor": "a harbour", "parking": "a parking lot", "skate": "a skate park", "farm": "a farm"}  # fmt: skip
-WEATHER = {"snow": "There is snow.", "snowy": "There is snow.", "rain": "It is raining.", "rainy": "It is raining.", "raining": "It is raining.", "sunny": "It is sunny.",
-           "cloudy": "It is cloudy.", "clouds": "It is cloudy.", "foggy": "It is foggy.", "windy": "It is windy.", "wet": "It is wet."}  # fmt: skip
+WHO = (
+    "man|woman|boy|girl|child|person|people|men|women|dog|cat|bird|horse|cow|elephant|giraffe|bear|skier|surfer|player"
+    "|group of people"
+)
+DOING = re.compile(
+    rf"^(?:a|an|the|two|some|several)?\s*(?:young |little |old |small |large |big )?({WHO})s? "
+    r"(?:(?:that |who )?(?:is|are) )?([a-z]+ing\b[^.;]*)"
+)
 Seen = tuple[str, str] | None
 
 
 def seen_question(facts: Facts, words: Words, rng: random.Random) -> Seen:
     """(question, answer) from the captions, None if they do not tell what was to be asked."""
-    ask: Callable[[Facts, Words, random.Random], Seen] = pick((_colour, _colour, _place, _inside, _weather, _time, _doing, _doing), rng)
+    kinds = (_colour, _colour, _place, _inside, _weather, _time, _doing, _doing)
+    ask: Callable[[Facts, Words, random.Random], Seen] = pick(kinds, rng)
     return ask(facts, words, rng)
 
 
@@ -40,12 +39,7 @@ def _question(group: str, rng: random.Random, **slots: str) -> str:
 
 
 def _colour(facts: Facts, words: Words, rng: random.Random) -> Seen:
-    known = [
-        (colours, text)
-        for colours, thing in facts.coloured
-        for text in (thing, thing.split()[0])
-        if text in words.singular
-    ]
+    known = [(colours, thing) for colours, thing in facts.coloured if thing in words.singular]
     if known:
         colours, thing = pick(known, rng)
         many = words.singular[thing] != thing
@@ -56,7 +50,13 @@ def _colour(facts: Facts, words: Words, rng: random.Random) -> Seen:
 
 
 def _where(facts: Facts) -> tuple[str, bool] | None:
-    votes = [(sum(word in caption.lower() for caption in facts.captions), name, table is INDOORS) for table in (INDOORS, OUTDOORS) for word, name in table.items() if word in facts.said]
+    data = table("seen.yaml")
+    votes = [
+        (sum(word in caption.lower() for caption in facts.captions), name, group == "indoors")
+        for group in ("indoors", "outdoors")
+        for word, name in data[group].items()
+        if word in facts.said
+    ]
     count, name, inside = max(votes, default=(0, "", False))
     return (name, inside) if count >= 2 else None
 
@@ -74,7 +74,7 @@ def _inside(facts: Facts, words: Words, rng: random.Random) -> Seen:
 
 
 def _weather(facts: Facts, words: Words, rng: random.Random) -> Seen:
-    said = [answer for word, answer in WEATHER.items() if word in facts.said]
+    said = [answer for word, answer in table("seen.yaml")["skies"].items() if word in facts.said]
     where = _where(facts)
     if not said and where and where[1]:
         return _question("weather", rng), "I cannot tell, it is indoors."
@@ -100,4 +100,5 @@ def _doing(facts: Facts, words: Words, rng: random.Random) -> Seen:
     if many and who not in ("people", "men", "women"):
         return None
     verb = "are" if many else "is"
-    return _question("doings" if many else "doing", rng, who=subject), f"{subject[:1].upper()}{subject[1:]} {verb} {what}."
+    answer = f"{subject[:1].upper()}{subject[1:]} {verb} {what}."
+    return _question("doings" if many else "doing", rng, who=subject), answer

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from .language import draw, phrasings, pick, table
@@ -11,28 +11,14 @@ from .words import Word, article
 
 Style = Literal["free", "bare", "the", "a"]
 Piece = tuple[str, int]  # text, and the index of the name it is or -1
-ONE = {"a": 34, "the": 34, "": 8, "any": 7, "every": 6, "each": 4, "my": 4, "this": 2, "that": 2, "some": 1, "our": 1, "another": 1, "every single": 1}
-MANY = {"the": 30, "": 30, "all": 10, "all the": 10, "any": 8, "some": 4, "all of the": 3, "my": 3, "any of the": 2, "each of the": 1, "these": 1, "those": 1, "our": 1, "the two": 1, "several": 1, "two": 1, "three": 1, "both": 1, "2": 1}
-THE = {"the": 30, "my": 5, "this": 1, "that": 1, "our": 1, "your": 1}
-THE_MANY = {"the": 30, "my": 4, "all the": 4, "all": 2, "these": 1, "those": 1, "our": 1, "": 3}
-A_ONE = {"a": 30, "any": 6}
-A_MANY = {"any": 20, "some": 6, "": 6}
-JOINS = {"{}, {} and {}": 40, "{}, {}, and {}": 14, "{}, {}, {}": 14, "{} and {} and {}": 8, "{}, {} or {}": 6, "{}; {}; {}": 4, "{} & {} & {}": 3,
-         "{} as well as {} as well as {}": 3, "{}, {} as well as {}": 2, "{} plus {} plus {}": 2, "{} + {} + {}": 1, "{}, {} & {}": 2, "{} / {} / {}": 1,
-         "{}, {} and also {}": 3, "{}, {} plus {}": 1, "{}, then {}, then {}": 1, "{},{},{}": 2, "{}; {} and {}": 1, "{} or {} or {}": 1, "{} along with {} and {}": 1,
-         "{} and {}, and {}": 1, "{}, also {}, {}": 1,
-         "{}, {}. Also find {}": 1, "{}, {}. And mark {} too": 1, "{} and {}, but also {}": 1, "{}, {}, and while you are at it {}": 1,
-         "{}, {}; also {}": 1, "{} and {}, and if possible {}": 1}  # fmt: skip
-LABEL_JOINS = {"{}, {}, {}": 50, "{}, {} and {}": 20, "{},{},{}": 6, "{}; {}; {}": 8, "{} and {} and {}": 4, "{}, {}, and {}": 5, "{}, {} or {}": 4, "{} / {} / {}": 2, "{} | {} | {}": 2, "{} & {} & {}": 1, "{} + {} + {}": 1}
-BULLETS = ("- {}", "* {}", "{n}. {}", "{n}) {}", "{}", "{}", "• {}", "({n}) {}", "{},", "{};", "+ {}", "– {}", "{n}: {}")
-NOT_MASS = ("these", "those", "several", "the two", "two", "three", "both", "2", "each of the", "any of the")
-QUOTES = ('""', '""', "''", "“”", "«»", "``", "‘’")
-ASKING = frozenset(["what", "who", "whom", "whose", "which", "where", "when", "why", "how", "is", "are", "was", "were", "do", "does", "did", "can", "could", "would", "will", "should", "may", "might", "has", "have", "at", "in", "of", "isn", "aren", "am", "anything", "about", "roughly", "with"])  # fmt: skip
-GROUPS = {"command": 36, "question": 18, "label": 16, "where": 10, "there": 6, "block": 6, "terse_question": 3}
-STYLES: dict[str, Style] = {"command": "free", "question": "free", "where": "the", "there": "a"}
+STYLES: Mapping[str, Style] = {"command": "free", "question": "free", "where": "the", "there": "a"}
+DETERMINERS = {"free": ("one", "many"), "the": ("the_one", "the_many"), "a": ("a_one", "a_many")}
+QUOTED = 0.04  # of the requests have their names in quotes
+ONE_ARTICLE = 0.12  # have one article for all names: "the dog and cat"
+REMARK_BEFORE, REMARK_BEHIND = 0.13, 0.1
 
 
-def weighted(table: dict[str, int], rng: random.Random) -> str:
+def weighted(table: Mapping[str, int], rng: random.Random) -> str:
     """A key of `table` by its weight."""
     roll = rng.random() * sum(table.values())
     for key, weight in table.items():
@@ -44,21 +30,24 @@ def weighted(table: dict[str, int], rng: random.Random) -> str:
 
 def noun_phrase(word: Word, style: Style, many: bool, rng: random.Random) -> tuple[str, str]:
     """(what stands in front of the name, the name in its form)."""
-    if style == "bare" or word.number in ("pronoun", "foreign"):
-        return "", word.plural if many and word.number == "count" else word.text
-    if word.number == "proper":
-        return ("the " if rng.random() < 0.2 else ""), word.text
-    if word.number == "plural" and not many and rng.random() < 0.1 and word.text in ("scissors", "skis"):
-        return "a pair of ", word.text
     text = word.plural if many else word.text
-    tables = {"free": (ONE, MANY), "the": (THE, THE_MANY), "a": (A_ONE, A_MANY)}[style]
-    many = many or word.number in ("plural", "mass")
-    determiner = weighted(tables[many], rng)
-    if word.number == "mass" and determiner in NOT_MASS:
-        determiner = "the"
-    if determiner == "a":
-        determiner = article(text)
-    return (determiner + " " if determiner else ""), text
+    if style == "bare" or word.number in ("pronoun", "foreign"):
+        return "", text
+    if word.number == "proper":
+        return ("the " if rng.random() < 0.2 else ""), text
+    if word.text in ("scissors", "skis") and rng.random() < 0.1:
+        return "a pair of ", text
+    return determiner(word, text, style, many or word.number in ("plural", "mass"), rng), text
+
+
+def determiner(word: Word, text: str, style: Style, many: bool, rng: random.Random) -> str:
+    """An article or quantifier that fits, with its blank, or nothing."""
+    data = table("wording.yaml")
+    drawn = weighted(data[DETERMINERS[style][many]], rng)
+    if word.number == "mass" and drawn in data["not_mass"]:
+        drawn = "the"
+    drawn = article(text) if drawn == "a" else drawn
+    return drawn + " " if drawn else ""
 
 
 def join(phrases: Sequence[tuple[str, str]], pattern: str, quotes: str = "") -> list[Piece]:
@@ -68,96 +57,102 @@ def join(phrases: Sequence[tuple[str, str]], pattern: str, quotes: str = "") -> 
     for at, (before, name) in enumerate(phrases):
         between = "" if at == 0 else last if at == len(phrases) - 1 else first
         pieces += [(between + before + quotes[:1], -1), (name, at), (quotes[1:], -1)]
-    return [*pieces, (tail, -1)]
+    return [*pieces, (tail if len(phrases) > 1 else "", -1)]
 
 
 class FindPrompt:
-    """Writes one request to find `words`; call it once."""
+    """Writes one request to find `words`."""
 
     def __init__(self, words: Sequence[Word], rng: random.Random) -> None:
         self.words = words
         self.rng = rng
+        self.data = table("wording.yaml")
 
     def write(self) -> tuple[str, tuple[str, ...]]:
         """(the prompt, each name to the letter as it stands in it)."""
-        rng = self.rng
-        group = weighted(GROUPS, rng)
+        group = weighted(self.data["groups"], self.rng)
         if group == "block" and len(self.words) == 1:
             group = "command"
         if group == "terse_question" and len(self.words) > 3:
             group = "label"
-        pieces, template, asks = self._block() if group == "block" else self._line(group)
-        return finish(pieces, template, asks, rng)
+        if group == "block":
+            return finish(self._block(), self._template("block"), False, self.rng)
+        return self._line(group)
 
-    def _line(self, group: str) -> tuple[list[Piece], str, bool]:
-        rng = self.rng
-        style = STYLES.get(group, "bare")
-        many = [rng.random() < 0.4 for _ in self.words]
-        if group in ("where", "there") or rng.random() < 0.4:
-            many = [many[0]] * len(many)
-        if style == "bare" and rng.random() < 0.5:
-            many = [False] * len(many)
+    def _template(self, group: str) -> str:
+        return draw(pick(phrasings("find.yaml", group), self.rng), self.rng)
+
+    def _line(self, group: str) -> tuple[str, tuple[str, ...]]:
+        rng, style = self.rng, STYLES.get(group, "bare")
+        many = self._numbers(group, style)
         phrases = [noun_phrase(word, style, flag, rng) for word, flag in zip(self.words, many, strict=True)]
-        quotes = pick(QUOTES, rng) if rng.random() < 0.04 else ""
-        phrases = [("", name) for _, name in phrases] if quotes else self._decorated(phrases)
-        plural = many[0] or len(phrases) > 1 or self.words[0].number in ("plural", "mass")
-        if group in ("where", "there") and plural and not (group == "there" and not many[0]):
-            group += "_many"
-        template = draw(pick(phrasings("find.yaml", group), rng), rng)
-        template = template.replace("{is}", "are" if plural else "is").replace("{it}", "them" if plural else "it")
-        pieces = join(phrases, weighted(LABEL_JOINS if style == "bare" else JOINS, rng), quotes)
+        quotes = pick(self.data["quotes"], rng) if rng.random() < QUOTED else ""
+        if quotes:
+            phrases = [("", name) for _, name in phrases]
+        elif len(phrases) > 1 and rng.random() < ONE_ARTICLE:
+            phrases = [phrases[0], *(("", name) for _, name in phrases[1:])]
+        number = self.words[0].number
+        several = len(phrases) > 1 or number == "plural" or (many[0] and number in ("count", "pair"))
+        if group == "where":
+            group = "where_many" if several else group
+        elif group == "there":
+            group = "there_many" if number == "plural" or (many[0] and number == "count") else group
+        template = self._template(group)
+        template = template.replace("{is}", "are" if several else "is").replace("{it}", "them" if several else "it")
+        pieces = join(phrases, weighted(self.data["label_joins" if style == "bare" else "joins"], rng), quotes)
         if len(phrases) == 2 and style != "bare" and rng.random() < 0.04:
             pieces = [("both ", -1), *pieces]
-        return pieces, template, group.startswith(("question", "where", "there", "terse"))
+        return finish(pieces, template, group.startswith(("question", "where", "there", "terse")), rng)
 
-    def _decorated(self, phrases: list[tuple[str, str]]) -> list[tuple[str, str]]:
-        """At times one article for all: "the dog and cat"."""
-        if len(phrases) > 1 and self.rng.random() < 0.12:
-            return [phrases[0], *(("", name) for _, name in phrases[1:])]
-        return phrases
+    def _numbers(self, group: str, style: Style) -> list[bool]:
+        """For each word whether its plural is asked for."""
+        many = [self.rng.random() < 0.4 for _ in self.words]
+        if style == "bare" and self.rng.random() < 0.5:
+            return [False] * len(many)
+        if group in ("where", "there") or self.rng.random() < 0.4:
+            return [many[0]] * len(many)
+        return many
 
-    def _block(self) -> tuple[list[Piece], str, bool]:
+    def _block(self) -> list[Piece]:
         rng = self.rng
         style: Style = "bare" if rng.random() < 0.8 else "free"
         many = rng.random() < 0.3
-        bullet = pick(BULLETS, rng)
+        bullet = pick(self.data["bullets"], rng)
         pieces: list[Piece] = []
         for at, word in enumerate(self.words):
             before, name = noun_phrase(word, style, many, rng)
             head, _, tail = bullet.replace("{n}", str(at + 1)).partition("{}")
-            if at == len(self.words) - 1:
-                tail = ""
-            pieces += [(("\n" if at else "") + head + before, -1), (name, at), (tail, -1)]
-        return pieces, draw(pick(phrasings("find.yaml", "block"), rng), rng), False
+            last = at == len(self.words) - 1
+            pieces += [(("\n" if at else "") + head + before, -1), (name, at), ("" if last else tail, -1)]
+        return pieces
 
 
-def finish(
-    pieces: list[Piece], template: str, asks: bool, rng: random.Random
-) -> tuple[str, tuple[str, ...]]:
+def finish(pieces: list[Piece], template: str, asks: bool, rng: random.Random) -> tuple[str, tuple[str, ...]]:
     """The template filled with `pieces`, with case, punctuation and noise: (text, the names in order)."""
     data = table("find.yaml")
     if "{verb}" in template:
         template = template.replace("{verb}", pick(data["verbs"], rng))
     if "{sep}" in template:
         template = template.replace("{sep}", pick((":", ":", ":", " -", "", " ="), rng))
-    here = " " + pick(data["here"], rng) if rng.random() < 0.3 else ""
-    template = template.replace("{here}", here) if "{here}" in template else template
+    if "{here}" in template:
+        template = template.replace("{here}", " " + pick(data["here"], rng) if rng.random() < 0.3 else "")
     head, slot, tail = template.partition("{names}")
     block = "\n" in template or any("\n" in text for text, _ in pieces)
     if slot and not tail and not block and rng.random() < 0.12:
         tail = " " + pick(data["here"], rng)
     tail += _end(asks and "? " not in tail, block, rng)
-    text = [(head, -1), *pieces, (tail, -1)]
-    return _cased([(part, at) for part, at in _noisy(text, bool(slot), rng) if part], rng)
+    pieces = _noisy([(head, -1), *pieces, (tail, -1)], bool(slot), rng)
+    return _cased([(text, at) for text, at in pieces if text], rng)
 
 
 def _noisy(pieces: list[Piece], finds: bool, rng: random.Random) -> list[Piece]:
     """At times a greeting or a remark before, thanks or a wish behind."""
     data = table("find.yaml")
-    if rng.random() < 0.13:
-        pieces = [(pick(data["before"], rng) + pick((", ", "! ", ". ", ": ", " ", "\n", " - "), rng), -1), *pieces]
-    if rng.random() < 0.1:
-        closed = pieces[-1][0][-1:] in tuple(".?!")
+    if rng.random() < REMARK_BEFORE:
+        between = pick((", ", "! ", ". ", ": ", " ", "\n", " - "), rng)
+        pieces = [(pick(data["before"], rng) + between, -1), *pieces]
+    if rng.random() < REMARK_BEHIND:
+        closed = pieces[-1][0][-1:] in (".", "?", "!")
         between = pick((" ", "\n") if closed else (", ", " ", ". ", ".\n", " - "), rng)
         pieces = [*pieces, (between + pick(data["after_find" if finds and rng.random() < 0.4 else "after"], rng), -1)]
     return pieces
@@ -173,22 +168,24 @@ def _end(asks: bool, block: bool, rng: random.Random) -> str:
 
 
 def _cased(pieces: list[Piece], rng: random.Random) -> tuple[str, tuple[str, ...]]:
+    """One letter case for the sentence, at times another for the names: (text, the names in order)."""
     roll, names_roll = rng.random(), rng.random()
     if roll < 0.03:
         pieces = [(text.upper(), at) for text, at in pieces]
     elif roll < 0.3:
         pieces = [(text.lower() if at < 0 or names_roll < 0.5 else text, at) for text, at in pieces]
     else:
-        if names_roll < 0.06:
-            pieces = [(text if at < 0 else text[:1].upper() + text[1:], at) for text, at in pieces]
-        elif names_roll < 0.09:
-            pieces = [(text if at < 0 else text.title(), at) for text, at in pieces]
-        elif names_roll < 0.11:
-            pieces = [(text if at < 0 else text.upper(), at) for text, at in pieces]
+        pieces = [(text if at < 0 else _name_cased(text, names_roll), at) for text, at in pieces]
         if roll < 0.85:
             first, at = pieces[0]
             pieces = [(first[:1].upper() + first[1:], at), *pieces[1:]]
     return "".join(text for text, _ in pieces), tuple(text for text, at in pieces if at >= 0)
+
+
+def _name_cased(text: str, roll: float) -> str:
+    if roll < 0.06:
+        return text[:1].upper() + text[1:]
+    return text.title() if roll < 0.09 else text.upper() if roll < 0.11 else text
 
 
 def sentence(template: str, rng: random.Random) -> str:
@@ -198,4 +195,4 @@ def sentence(template: str, rng: random.Random) -> str:
 
 def is_question(template: str) -> bool:
     """Whether a sentence that starts like this wants a question mark."""
-    return template.partition(" ")[0].lower().partition("'")[0] in ASKING
+    return template.partition(" ")[0].lower().partition("'")[0] in table("wording.yaml")["asking"]

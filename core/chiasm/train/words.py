@@ -11,11 +11,6 @@ from typing import Literal
 from .language import lines, pick, table
 
 Number = Literal["count", "plural", "pair", "mass", "pronoun", "proper", "foreign"]
-ONSETS = ["b", "bl", "br", "c", "ch", "cl", "cr", "d", "dr", "dw", "f", "fl", "fr", "g", "gl", "gn", "gr", "h", "j", "k", "kl", "kr", "l", "m", "n", "p", "ph", "pl", "pr", "qu", "r", "s", "sc", "sh", "sk", "sl", "sm", "sn", "sp", "squ", "st", "str", "sw", "t", "th", "thr", "tr", "tw", "v", "vl", "w", "wr", "x", "y", "z", "zh", "zw"] + [""]  # fmt: skip
-VOWELS = ["a", "e", "i", "o", "u", "aa", "ai", "ea", "ee", "ie", "oa", "oo", "ou", "y", "au", "oi", "ei", "uo", "io"]
-CODAS = ["b", "ck", "d", "f", "ff", "g", "k", "l", "ll", "lt", "m", "mp", "n", "nd", "ng", "nk", "nt", "p", "r", "rb", "rk", "rm", "rn", "rp", "rt", "s", "sh", "sk", "ss", "st", "t", "th", "x", "z", "zz", "ft", "lb"] + [""] * 12
-ENDINGS = ("er", "le", "o", "ix", "oid", "ling", "us", "on", "a", "ium", "y", "ock", "ette", "ator", "ism", "ite", "ard", "een")
-QUALITIES = ["red", "blue", "green", "yellow", "black", "white", "brown", "pink", "purple", "orange", "golden", "silver", "grey", "big", "small", "large", "little", "tiny", "huge", "giant", "old", "new", "wooden", "plastic", "metal", "glass", "broken", "shiny", "striped", "round", "empty", "dirty", "clean", "invisible", "magic", "frozen", "burning", "toy"]  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -43,7 +38,7 @@ def pluralise(text: str) -> str:
 
 
 def article(text: str) -> str:
-    """"a" or "an", by sound."""
+    """ "a" or "an", by sound."""
     first = text.split()[0] if text.strip() else text
     if first.isupper() or (len(first) > 1 and not first[1].isalpha() and first[0].isalpha()):
         return "an" if first[0] in "AEFHILMNORSXaefhilmnorsx8" else "a"
@@ -122,20 +117,21 @@ class Words:
     @staticmethod
     def with_quality(word: Word, rng: random.Random) -> Word:
         """The word with an adjective in front; true only of what is not there."""
-        quality = pick(QUALITIES, rng)
+        quality = pick(table("slots.yaml")["qualities"], rng)
         return replace(word, text=f"{quality} {word.text}", plural=f"{quality} {word.plural}")
 
 
 def pseudo_word(rng: random.Random) -> str:
     """One to three syllables that nobody uses, now and then with a capital letter."""
-    count = 1 + int(rng.random() * 2.2)
+    sounds = table("slots.yaml")
     text = ""
-    for _ in range(count):
-        text += pick(ONSETS, rng) + pick(VOWELS, rng) + (pick(CODAS, rng) if rng.random() < 0.6 else "")
+    for _ in range(1 + int(rng.random() * 2.2)):
+        text += pick(sounds["onsets"], rng) + pick(sounds["vowels"], rng)
+        text += pick(sounds["codas"], rng) if rng.random() < 0.6 else ""
     if rng.random() < 0.3:
-        text = text.rstrip("aeiou") + pick(ENDINGS, rng)
+        text = text.rstrip("aeiou") + pick(sounds["endings"], rng)
     if len(text) < 4:
-        text += pick(("mp", "zz", "rk", "lop", "nix", "bly", "dro", "fen", "ka", "tum"), rng)
+        text += pick(sounds["short_endings"], rng)
     return text.capitalize() if rng.random() < 0.08 else text
 
 

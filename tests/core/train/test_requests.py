@@ -1,0 +1,264 @@
+"""Training requests: names to the letter, truthful answers, endless wordings, quick."""
+
+from __future__ import annotations
+
+import random
+import re
+import time
+from dataclasses import replace
+from importlib.resources import files
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from chiasm.train.data import Record
+from chiasm.train.language import lines, phrasings, table
+from chiasm.train.plain import clean
+from chiasm.train.requests import Composer, Mix, Request, Routed, language_texts
+from chiasm.train.words import Words, article, pluralise, pseudo_word
+from chiasm_registry.contract import SampleObject
+
+NAMES = tuple(table("names.yaml")["same"])
+KINDS = ("guided", "find", "everything", "caption", "count", "yes_no", "question")
+
+
+def record(*names: str, captions: tuple[str, ...] = (), labelled: frozenset[str] | None = None) -> Record:
+    """A photograph with one object a name, each smaller than the one before."""
+    objects = tuple(SampleObject(name, (0.0, 0.0, 90.0 - at, 90.0 - at)) for at, name in enumerate(names))
+    return Record("1", Path("1.png"), (100, 100), objects, captions, labelled)
+
+
+STREET = record("bus", "person", "person", "dog", captions=("A red bus on a street at night.", "A dog on the street."))
+KITCHEN = record("oven", "sink", "cup", "bottle", captions=("A man cooking in a kitchen.", "A kitchen with an oven"))
+RECORDS = [STREET, KITCHEN, record("car", "truck", "traffic light"), record("cat", "couch", "tv"), record()]
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    return Composer(NAMES, RECORDS)
+
+
+def routed(request: Request) -> list[Routed]:
+    return [part for part in request.answer if isinstance(part, Routed)]
+
+
+def text(request: Request) -> str:
+    return "".join(part if isinstance(part, str) else part.phrase for part in request.answer)
+
+
+def many(composer: Composer, kind: str | None, count: int = 400, photo: Record | None = None) -> list[Request]:
+    rng = random.Random(7)
+    photos = [photo] if photo else RECORDS
+    return [composer.compose(shot, shot.objects, rng, kind) for _ in range(count // len(photos)) for shot in photos]
+
+
+def test_every_found_name_stands_in_the_prompt_to_the_letter_and_in_order(composer: Composer) -> None:
+    for request in many(composer, "find", 2000):
+        assert request.prompt is not None
+        at = 0
+        for item in routed(request):
+            at = request.prompt.index(item.phrase, at) + len(item.phrase)
+        assert 1 <= len(routed(request)) <= 6
+
+
+def test_a_request_to_find_has_one_answer_style(composer: Composer) -> None:
+    for request in many(composer, "find"):
+        assert re.fullmatch(r"I looked for .+\.", text(request), re.DOTALL)
+        gaps = [part for part in request.answer[1:-1] if isinstance(part, str)]
+        assert set(gaps[:-1]) <= {", "}
+        assert gaps[-1:] in ([], [" and "])
+
+
+def test_routes_mean_exactly_the_objects_of_their_categories(composer: Composer) -> None:
+    for request in many(composer, "find", 1000, STREET) + many(composer, "guided", 300, STREET):
+        for item in routed(request):
+            assert item.matches == tuple(at for at, thing in enumerate(STREET.objects) if thing.name in item.meaning)
+
+
+def test_synonyms_plurals_and_unions_mean_their_categories(composer: Composer) -> None:
+    seen = {
+        item.phrase.lower(): item.matches
+        for item in chain.from_iterable(map(routed, many(composer, "guided", 3000, STREET)))
+    }
+    assert seen["dogs"] == seen["doggy"] == (3,)
+    assert seen["people"] == (1, 2)
+    assert seen["animal"] == (3,)
+    assert seen["vehicle"] == (0,)
+    assert seen["sofa"] == ()
+
+
+def test_what_is_not_labelled_is_never_asked(composer: Composer) -> None:
+    partial = record("bus", "dog", labelled=frozenset({"bus", "cat"}))
+    for kind in ("guided", "find", "count", "yes_no"):
+        for request in many(composer, kind, 150, partial):
+            assert all(set(item.meaning) <= {"bus", "cat"} for item in routed(request))
+    assert {r.kind for r in many(composer, None, 300, partial)}.isdisjoint({"everything"})
+
+
+def test_a_noun_of_the_captions_is_not_asked_as_absent(composer: Composer) -> None:
+    shot = record("person", captions=("A man plays a violin beside a dragon.",))
+    asked = {item.phrase.lower() for request in many(composer, "find", 3000, shot) for item in routed(request)}
+    assert not asked & {"violin", "violins", "dragon", "dragons"}
+    assert asked & {"banjo", "cello", "harp", "lute"}
+
+
+def test_open_unions_never_count_as_absent(composer: Composer) -> None:
+    asked = {item.phrase.lower() for request in many(composer, "find", 2000, STREET) for item in routed(request)}
+    assert not asked & {"fruit", "fruits", "food", "bag", "bags", "cutlery"}
+
+
+def test_everything_names_each_category_once_the_largest_first(composer: Composer) -> None:
+    request = composer.compose(STREET, STREET.objects, random.Random(0), "everything")
+    assert [item.phrase for item in routed(request)] == ["bus", "person", "dog"]
+    assert text(request) == "I see bus, person and dog."
+    empty = composer.compose(record(), (), random.Random(0), "everything")
+    assert empty.answer == ("I see nothing that I know.",)
+
+
+def test_guided_gives_different_phrases_as_many_as_branches() -> None:
+    composer = Composer(NAMES, RECORDS, Mix(), branches=9)
+    for request in many(composer, "guided", 100):
+        phrases = [item.phrase for item in routed(request)]
+        assert request.prompt is None
+        assert len(phrases) == len(set(phrases)) == 9 == len(request.answer)
+
+
+@pytest.mark.parametrize("kind", ["caption", "count", "yes_no", "question"])
+def test_plain_requests_route_nothing_and_leave_no_slot_open(composer: Composer, kind: str) -> None:
+    for request in many(composer, kind, 1500, STREET):
+        assert request.kind == kind
+        assert not routed(request)
+        assert request.prompt
+        assert not re.search(r"[{}]|\(\w+\|", request.prompt), request.prompt
+        assert text(request).endswith(".")
+
+
+def test_counts_are_true(composer: Composer) -> None:
+    answers = {text(request).lower() for request in many(composer, "count", 2000, STREET)}
+    assert {"there are 2 persons.", "there is one bus.", "there are no cats."} <= answers
+    assert not {"there are 2 buses.", "there is one cat.", "there is one person."} & answers
+
+
+def test_a_crowd_is_not_counted(composer: Composer) -> None:
+    shot = record("person", "dog")
+    crowd = (replace(shot.objects[0], crowd=True), shot.objects[1])
+    rng = random.Random(0)
+    prompts = [composer.compose(shot, crowd, rng, "count").prompt or "" for _ in range(500)]
+    assert not any(re.search(r"\b(persons?|people|humans?)\b", prompt.lower()) for prompt in prompts)
+
+
+def test_yes_and_no_are_true(composer: Composer) -> None:
+    answers = {text(request).lower() for request in many(composer, "yes_no", 2000, STREET)}
+    assert {"yes, there is a dog.", "yes, there are dogs.", "no, there is no car."} <= answers
+    assert not {"no, there is no dog.", "no, there are no buses.", "yes, there is a car."} & answers
+
+
+def test_questions_about_the_picture_are_answered_from_the_captions(composer: Composer) -> None:
+    answers = {text(request) for request in many(composer, "question", 4000, STREET)}
+    assert {"The bus is red.", "It is night.", "It is outdoors."} <= answers
+
+
+def test_control_strings_are_asked_about_as_plain_text(composer: Composer) -> None:
+    prompts = " ".join(request.prompt or "" for request in many(composer, "question", 3000))
+    assert all(mark in prompts for mark in ("[DET]", "<IMG_CONTEXT>", "<|im_end|>", "<ref>"))
+
+
+def test_held_out_words_are_in_no_request(composer: Composer) -> None:
+    held = re.compile(r"\b(" + "|".join(map(re.escape, lines("heldout.txt"))) + r")s?\b", re.IGNORECASE)
+    shots = [record(*shot_names) for shot_names in (("bus", "dog"), ("cat",))]  # captions are the user's own
+    for shot in shots:
+        for request in many(composer, None, 4000, shot):
+            assert not held.search((request.prompt or "") + " " + text(request))
+    assert not any(held.search(example) for example in language_texts())
+
+
+def test_there_are_many_phrasings_of_each_kind() -> None:
+    groups = table("find.yaml").keys() - {"verbs", "here", "before", "after", "after_find"}
+    assert sum(len(phrasings("find.yaml", group)) for group in groups) >= 200
+    assert len(table("find.yaml")["verbs"]) >= 80
+    assert len(phrasings("everything.yaml", "ask")) >= 60
+    assert len(phrasings("caption.yaml", "ask")) >= 40
+    assert len(phrasings("count.yaml", "ask")) >= 30
+    assert len(lines("nouns.txt")) >= 600
+    assert len(lines("heldout.txt")) >= 60
+
+
+def test_requests_hardly_ever_repeat(composer: Composer) -> None:
+    prompts = [request.prompt for request in many(composer, "find", 2000)]
+    assert len(set(prompts)) > 0.97 * len(prompts)
+    assert len({request.prompt for request in many(composer, "question", 2000)}) > 1200
+
+
+def test_the_same_seed_gives_the_same_requests(composer: Composer) -> None:
+    assert many(composer, None, 100) == many(composer, None, 100)
+
+
+def test_every_kind_is_drawn(composer: Composer) -> None:
+    assert {request.kind for request in many(composer, None, 600, STREET)} == set(KINDS)
+
+
+def test_without_captions_nothing_is_captioned(composer: Composer) -> None:
+    assert composer.compose(record("dog"), (), random.Random(0), "caption").kind == "find"
+
+
+def test_categories_of_other_data_sets_need_no_entry() -> None:
+    composer = Composer(("left shoe", "violin", "fuse box"), [record("violin")])
+    asked = {item.phrase for request in many(composer, "guided", 200, record("violin")) for item in routed(request)}
+    assert {"left shoe", "left shoes", "violins", "fuse boxes"} <= asked
+    assert "violin" in asked
+
+
+def test_a_request_is_composed_in_far_less_than_a_millisecond(composer: Composer) -> None:
+    many(composer, None, 100)
+    start = time.process_time()
+    many(composer, None, 1000)
+    assert (time.process_time() - start) / 1000 < 0.001
+
+
+PAIRS = [
+    ("knife", "knives"),
+    ("person", "persons"),
+    ("wine glass", "wine glasses"),
+    ("baseball mitt", "baseball mitts"),
+    ("sheep", "sheep"),
+    ("couch", "couches"),
+    ("teddy", "teddies"),
+    ("toy", "toys"),
+    ("computer mouse", "computer mice"),
+]
+ARTICLES = {"an": ("apple", "umbrella", "X-wing", "hourglass", "MP3 player"), "a": ("dog", "UFO", "unicycle", "TV")}
+
+
+@pytest.mark.parametrize(("one", "several"), PAIRS)
+def test_plurals(one: str, several: str) -> None:
+    assert pluralise(one) == several
+
+
+@pytest.mark.parametrize(("expected", "word"), [(one, word) for one, words in ARTICLES.items() for word in words])
+def test_articles_follow_the_sound(expected: str, word: str) -> None:
+    assert article(word) == expected
+
+
+def test_captions_become_one_clean_sentence() -> None:
+    assert clean("  a dog  on a\nbench . ") == "A dog on a bench."
+    assert clean("A man runs. The dog sleeps") == "A man runs."
+
+
+def test_inventions_are_none_of_the_known_words() -> None:
+    words, rng = Words(NAMES), random.Random(0)
+    assert all(len(pseudo_word(rng)) >= 3 for _ in range(500))
+    assert not {words.invented(rng).text.lower() for _ in range(3000)} & words.taken
+
+
+YAML_FILES = sorted(entry.name for entry in files("chiasm.train.language").iterdir() if entry.name.endswith(".yaml"))
+
+
+@pytest.mark.parametrize("name", YAML_FILES)
+def test_packaged_words_are_text(name: str) -> None:
+    def leaves(value: object) -> list[object]:
+        if isinstance(value, dict):
+            return [leaf for pair in value.items() for part in pair for leaf in leaves(part)]
+        return [leaf for part in value for leaf in leaves(part)] if isinstance(value, list) else [value]
+
+    wrong = [leaf for leaf in leaves(table(name)) if type(leaf) not in (str, int) and leaf is not True]
+    assert wrong == []
