@@ -46,7 +46,7 @@ def read_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
     committed = pending(MANIFEST) in names
     manifest = load_manifest(root / (pending(MANIFEST) if committed else MANIFEST))
     _refuse_unlisted(root, names, set(manifest.files) | _replaced(root, committed))
-    read = _Reader(root, manifest)
+    read = _Reader(root, manifest, committed)
     config = strict_json(read(CONFIG), CONFIG)
     check_config(config, CONFIG)
     tokenizer_json = _text(read(TOKENIZER))
@@ -69,11 +69,13 @@ class _Reader:
 
     root: Path
     manifest: Manifest
+    committed: bool  # only then hidden new files mean anything
 
     def __call__(self, name: str) -> bytearray:
         entry = self.manifest.files[name]
-        path = self.root / pending(name)
-        path = path if path.exists() else self.root / name
+        path = self.root / name
+        if self.committed and (self.root / pending(name)).exists():
+            path = self.root / pending(name)
         limit = LIMITS.tokenizer_bytes if name.endswith(".json") else None
         data = read_file(path, f"'{shown(path)}'", limit)
         if len(data) != entry.size:

@@ -53,8 +53,9 @@ def write_checkpoint(
     A core of more than `max_shard_bytes` is split. Raises `CheckpointError` for what reading would refuse.
     """
     check_config(config, CONFIG)
+    list(_json(extra or {}, "extra"))  # pydantic would write NaN as null
     files: dict[str, Chunks] = {
-        CONFIG: partial(_config_bytes, config),
+        CONFIG: partial(_json, config, CONFIG),
         TOKENIZER: partial(_text, tokenizer_json),
         **_core_files(core, max_shard_bytes),
         **{task_file_name(task.name): partial(task_chunks, task) for task in tasks},
@@ -84,14 +85,12 @@ def _text(text: str) -> Iterator[bytes]:
     yield text.encode("utf-8")
 
 
-def _config_bytes(config: dict[str, Any]) -> Iterator[bytes]:
+def _json(value: dict[str, Any], name: str) -> Iterator[bytes]:
     try:
-        data = json.dumps(config, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
+        data = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
-        raise CheckpointError(
-            f"{CONFIG} would not be plain JSON; give numbers, text, lists and objects only"
-        ) from error
-    strict_json(data, CONFIG)
+        raise CheckpointError(f"{name} would not be plain JSON; give numbers, text, lists and objects only") from error
+    strict_json(data, name)
     yield data
 
 
