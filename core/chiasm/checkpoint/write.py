@@ -62,23 +62,19 @@ def write_checkpoint(
     }
     table = tuple(sorted([*(task.entry for task in tasks), *absent], key=lambda entry: entry.order))
 
-    def manifest(entries: dict[str, FileEntry]) -> Manifest:
-        try:
-            made = Manifest(
-                design=design,
-                template=template,
-                guided_instruction=guided_instruction,
-                tasks=table,
-                files=entries,
-                extra=extra or {},
-            )
-            return parse_manifest(made.json_bytes(), MANIFEST)
-        except ValidationError as error:
-            where = error.errors(include_url=False)[0]["loc"][0]
-            raise CheckpointError(f"the manifest's '{where}' is not fit to be stored") from error
-
+    said = {"design": design, "template": template, "guided_instruction": guided_instruction}
+    manifest = partial(_manifest, {**said, "tasks": table, "extra": extra or {}})
     manifest({name: FileEntry(size=0, sha256="0" * 64) for name in files})  # refuse before anything is written
     write_set(Path(folder), files, manifest)
+
+
+def _manifest(parts: dict[str, Any], entries: dict[str, FileEntry]) -> Manifest:
+    """Made, and checked as reading will check it."""
+    try:
+        return parse_manifest(Manifest(**parts, files=entries).json_bytes(), MANIFEST)
+    except ValidationError as error:
+        where = error.errors(include_url=False)[0]["loc"][0]
+        raise CheckpointError(f"the manifest's '{where}' is not fit to be stored") from error
 
 
 def _text(text: str) -> Iterator[bytes]:
