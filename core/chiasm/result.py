@@ -80,6 +80,13 @@ class Result(BaseModel):
         asked = [output.phrase for outputs in self.outputs.values() for output in outputs]
         return tuple(dict.fromkeys(label for label in [*asked, *(o.label for o in self.objects)] if label))
 
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """The phrases that were looked for and not found: every output they have is empty."""
+        outputs = [output for outputs in self.outputs.values() for output in outputs if output.phrase]
+        seen = {output.phrase for output in outputs if not output.is_empty()}
+        return tuple(dict.fromkeys(output.phrase for output in outputs if output.phrase not in seen))
+
     def to_json(self, *, indent: int | None = None) -> str:
         """The result as JSON; masks are COCO run-length codes."""
         return self.model_dump_json(indent=indent)

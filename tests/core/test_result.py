@@ -95,6 +95,10 @@ def test_labels_are_the_phrases_in_the_order_asked() -> None:
     assert example().labels == ("cat", "dog", "cup")
 
 
+def test_missing_are_the_phrases_whose_outputs_are_all_empty() -> None:
+    assert example().missing == ("dog",)
+
+
 def test_coco_records_are_xywh_and_an_unknown_score_is_left_out() -> None:
     cat, cup = example().to_coco(7, {"cat": 17, "cup": 47})
     assert cat == {"image_id": 7, "category_id": 17, "bbox": [1.5, 2.0, 29.75, 20.0], "score": 0.75}

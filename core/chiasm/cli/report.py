@@ -92,9 +92,8 @@ def _lines(source: str, result: Result, target: Path | None) -> Iterator[str]:
     width = max((len(shown(thing.label, 40)) for thing in result.objects), default=0)
     for thing in result.objects:
         yield "  " + _object_line(thing, width)
-    missing = [label for label in result.labels if label not in {thing.label for thing in result.objects}]
-    if missing and not result.text:
-        yield f"  not found: {', '.join(shown(label, 40) for label in missing)}"
+    if result.missing and not result.text:
+        yield f"  not found: {', '.join(shown(label, 40) for label in result.missing)}"
     for notice in result.notices:
         yield f"  note: {shown(notice.text, 400)}"
 
