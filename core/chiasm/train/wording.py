@@ -11,11 +11,18 @@ from .words import Word, article
 
 Style = Literal["free", "bare", "the", "a"]
 Piece = tuple[str, int]  # text, and the index of the name it is or -1
-STYLES: Mapping[str, Style] = {"command": "free", "question": "free", "where": "the", "there": "a"}
+STYLES: Mapping[str, Style] = {
+    "command": "free",
+    "question": "free",
+    "where": "the",
+    "there": "a",
+    "there_several": "a",
+}
 DETERMINERS = {"free": ("one", "many"), "the": ("the_one", "the_many"), "a": ("a_one", "a_many")}
 QUOTED = 0.04  # of the requests have their names in quotes
 ONE_ARTICLE = 0.12  # have one article for all names: "the dog and cat"
 REMARK_BEFORE, REMARK_BEHIND = 0.13, 0.1
+SLIPS = 0.04  # have one wrong key somewhere outside the names
 
 
 def weighted(table: Mapping[str, int], rng: random.Random) -> str:
@@ -71,13 +78,19 @@ class FindPrompt:
     def write(self) -> tuple[str, tuple[str, ...]]:
         """(the prompt, each name to the letter as it stands in it)."""
         group = weighted(self.data["groups"], self.rng)
-        if group == "block" and len(self.words) == 1:
-            group = "command"
-        if group == "terse_question" and len(self.words) > 3:
-            group = "label"
+        if not self._fits(group):
+            group = "command" if len(self.words) == 1 else "label"
         if group == "block":
             return finish(self._block(), self._template("block"), False, self.rng)
         return self._line(group)
+
+    def _fits(self, group: str) -> bool:
+        """Some groups are for one thing (or a kind of things), some for several, short ones for a few."""
+        if group in ("block", "there_several"):  # "is there a dog?" wants yes or no, of several the user wants each
+            return len(self.words) > 1
+        if group == "which":
+            return len(self.words) == 1 and self.words[0].number == "count"
+        return group != "terse_question" or len(self.words) <= 3
 
     def _template(self, group: str) -> str:
         return draw(pick(phrasings("find.yaml", group), self.rng), self.rng)
@@ -102,11 +115,13 @@ class FindPrompt:
         pieces = join(phrases, weighted(self.data["label_joins" if style == "bare" else "joins"], rng), quotes)
         if len(phrases) == 2 and style != "bare" and rng.random() < 0.04:
             pieces = [("both ", -1), *pieces]
-        return finish(pieces, template, group.startswith(("question", "where", "there", "terse")), rng)
+        return finish(pieces, template, group.startswith(("question", "wh", "there", "terse")), rng)
 
     def _numbers(self, group: str, style: Style) -> list[bool]:
         """For each word whether its plural is asked for."""
         many = [self.rng.random() < 0.4 for _ in self.words]
+        if group == "which":
+            return [True]
         if style == "bare" and self.rng.random() < 0.5:
             return [False] * len(many)
         if group in ("where", "there") or self.rng.random() < 0.4:
@@ -170,6 +185,9 @@ def _end(asks: bool, block: bool, rng: random.Random) -> str:
 def _cased(pieces: list[Piece], rng: random.Random) -> tuple[str, tuple[str, ...]]:
     """One letter case for the sentence, at times another for the names: (text, the names in order)."""
     roll, names_roll = rng.random(), rng.random()
+    if rng.random() < SLIPS:
+        at = int(rng.random() * len(pieces))
+        pieces[at] = (_slip(pieces[at][0], rng) if pieces[at][1] < 0 else pieces[at][0], pieces[at][1])
     if roll < 0.03:
         pieces = [(text.upper(), at) for text, at in pieces]
     elif roll < 0.3:
@@ -180,6 +198,14 @@ def _cased(pieces: list[Piece], rng: random.Random) -> tuple[str, tuple[str, ...
             first, at = pieces[0]
             pieces = [(first[:1].upper() + first[1:], at), *pieces[1:]]
     return "".join(text for text, _ in pieces), tuple(text for text, at in pieces if at >= 0)
+
+
+def _slip(text: str, rng: random.Random) -> str:
+    """One letter lost, doubled or swapped with the next."""
+    at = int(rng.random() * len(text))
+    if not text[at : at + 2].isalpha():
+        return text
+    return text[:at] + pick(("", text[at] * 2, text[at + 1 : at + 2] + text[at]), rng) + text[at + 1 :]
 
 
 def _name_cased(text: str, roll: float) -> str:
