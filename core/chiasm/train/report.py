@@ -42,7 +42,7 @@ class Progress:
 
     def note(self, values: Mapping[str, float]) -> None:
         """Show the figures of a log line."""
-        text = f"loss {values['loss']:.4g}  lr {values['lr']:.3g}  {values['images_per_s']:.0f} images/s"
+        text = f"loss {values['loss']:.4g}  lr {values['lr']:.3g}  {values['images_per_s']:.1f} images/s"
         if self._bar is not None:
             self._bar.update(self._task, note=text)
         elif not self._quiet:
@@ -74,7 +74,7 @@ def report_lines(report: Mapping[str, Any]) -> list[str]:
     begun = f" (from step {report['resumed_from']})" if report["resumed_from"] else ""
     lines = [
         f"{report['steps']} of {report['planned_steps']} steps{begun} in {minutes}:{seconds:02d}, "
-        f"{report['images_per_s']:.0f} images/s on {report['device']} in {report['precision']}",
+        f"{report['images_per_s']:.1f} images/s on {report['device']} in {report['precision']}",
         "  ".join(f"{name} {value:.4g}" for name, value in report["losses"].items()),
     ]
     if report["bad_samples"]:

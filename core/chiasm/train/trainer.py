@@ -70,11 +70,12 @@ def train(
             first_does(lambda: None)
         stop = held.enter_context(stop_on_signal())
         checkpoint = first_does(lambda: _where_from(out, resume))
+        start = _start(checkpoint, identity := _identity(config), out)
         torch.manual_seed(config.run.seed)
         parts = build(config, _teller(quiet))
         freeze(parts.module, config.optimizer.groups)
-        identity = _identity(config, parts)
-        start = _start(checkpoint, identity, out)
+        identity["build"] = dict(getattr(parts, "identity", {}))
+        _start(checkpoint, identity, out)
         progress = Progress(last, start, quiet=quiet or world()[0] > 0)
         held.callback(progress.close)
         log = RunLog(out, start) if world()[0] == 0 else None
@@ -108,9 +109,10 @@ def _run(build: Build, run: Run, args: TrainingArguments, checkpoint: Path | Non
     else:
         done = run.start
     report = _report(run, args, done, time.perf_counter() - begun)
-    lines = tuple(report_lines(report))
+    lines: tuple[str, ...] = ()
     if world()[0] == 0:
         write_report(run.out, report)
+        lines = tuple(report_lines(report))
     run.progress.close()
     return Finished(done, done < run.last, run.losses, lines)
 
@@ -147,21 +149,19 @@ def _where_from(out: Path, resume: bool) -> Path | None:
     return newest_checkpoint(out / CHECKPOINTS)
 
 
-def _identity(config: TrainConfig, build: Build) -> dict[str, Any]:
-    """What must be the same to go on: the config, the number of processes, and what the builder says of its data."""
-    of_build = dict(getattr(build, "identity", {}))
-    return {"config": config.fixed(), "processes": world()[1], "build": of_build}
+def _identity(config: TrainConfig) -> dict[str, Any]:
+    """What must be the same to go on, before building; what the builder says of its data comes to it."""
+    return {"processes": world()[1], "config": config.fixed()}
 
 
 def _start(checkpoint: Path | None, identity: dict[str, Any], out: Path) -> int:
     if checkpoint is None:
         return 0
     state = read_state(checkpoint)
-    for part in ("processes", "config", "build"):
-        before, now = state["run"][part], identity[part]
-        if not isinstance(now, dict):
-            before, now = {part: before}, {part: now}
-        refuse_another_run(before, now, out.name)
+    for part, now in identity.items():
+        before = state["run"][part]
+        whole = part == "config"
+        refuse_another_run(before if whole else {part: before}, now if whole else {part: now}, out.name)
     return int(state["step"])
 
 
