@@ -98,11 +98,13 @@ class Evaluation:
         """Ask what is left to ask and score it; None in every process but the first."""
         started = time.perf_counter()
         mode = _mode(self.plan, model)
-        for start in range(0, len(self.todo), self.plan.batch_size):
-            batch = self.todo[start : start + self.plan.batch_size]
-            self.parts.add(self._answers(mode, batch))
-            advance(len(batch))
-        self.parts.close()
+        try:
+            for start in range(0, len(self.todo), self.plan.batch_size):
+                batch = self.todo[start : start + self.plan.batch_size]
+                self.parts.add(self._answers(mode, batch))
+                advance(len(batch))
+        finally:
+            self.parts.close()
         asked_s = time.perf_counter() - started
         wanted = [photo.image.id for photo in self.photos]
         answers = gather({i: self.parts.done[i] for i in wanted if i in self.parts.done}, self.ranks)

@@ -46,10 +46,11 @@ def read_bytes(path: Path, limits: Limits = LIMITS) -> bytes:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe must not hold us here
     except (OSError, ValueError):
         raise InputError(f"{name}: no such file, or it may not be read; check the path") from None
+    status = os.fstat(handle)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(handle)
+        raise InputError(f"{name}: not a regular file; give the path of a JSON file")
     with os.fdopen(handle, "rb") as file:
-        status = os.fstat(handle)
-        if not stat.S_ISREG(status.st_mode):
-            raise InputError(f"{name}: not a regular file; give the path of a JSON file")
         if status.st_size > limits.json_bytes:
             raise InputError(f"{name}: {status.st_size:,} bytes, the limit is {limits.json_bytes:,}; split the file")
         data = file.read(limits.json_bytes + 1)

@@ -1,0 +1,101 @@
+"""`chiasm eval` on the command line, with a model that is a stand-in."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import chiasm
+import pytest
+from chiasm.cli.errors import guarded
+from chiasm.cli.evaluate import IouType, Mode, command
+from chiasm.result import Object, Result
+from chiasm_registry.geometry import Box
+from PIL import Image
+
+
+class OneCat:
+    """A model that sees a cat in the same place of every picture."""
+
+    def __init__(self) -> None:
+        self.asked: list[Any] = []
+
+    def detect(self, images: list[Any], names: list[str], *, threshold: float, max_objects: int) -> list[Result]:
+        self.asked.append((len(images), tuple(names), threshold, max_objects))
+        cat = Object(label="cat", score=0.7, box=Box(xyxy=(1.0, 2.0, 41.0, 42.0)), task="detection")
+        return [Result(objects=(cat,)) for _ in images]
+
+
+@pytest.fixture
+def one_cat(monkeypatch: pytest.MonkeyPatch) -> OneCat:
+    model = OneCat()
+    monkeypatch.setitem(vars(chiasm), "load", lambda name, **options: model)  # setattr would import torch first
+    for variable in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(variable, raising=False)
+    return model
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> tuple[Path, Path]:
+    box = {"bbox": [1.0, 2.0, 40.0, 40.0], "area": 1600.0, "iscrowd": 0}
+    gt = {
+        "images": [{"id": i, "width": 64, "height": 64, "file_name": f"{i}.png"} for i in range(3)],
+        "categories": [{"id": 9, "name": "dog, small"}, {"id": 4, "name": "cat"}],  # no order, a comma
+        "annotations": [{**box, "id": i, "image_id": i, "category_id": 4} for i in range(3)],
+    }
+    (tmp_path / "gt.json").write_text(json.dumps(gt))
+    for i in range(3):
+        Image.new("RGB", (64, 64)).save(tmp_path / f"{i}.png")
+    return tmp_path / "gt.json", tmp_path
+
+
+def _call(data: tuple[Path, Path], **options: Any) -> None:
+    command(*data, **{
+        "model": "nano", "task": None, "iou_type": IouType.bbox, "mode": Mode.guided, "limit": None, "batch_size": 2,
+        "out": None, "as_json": True, "device": "cpu", "prompts": None, "skip_missing": False, **options,
+    })
+
+
+def test_every_name_is_asked_without_threshold(
+    one_cat: OneCat, data: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """All category names go to every image, top 100, no threshold; answers are matched by name."""
+    _call(data)
+    report = json.loads(capsys.readouterr().out)
+    assert one_cat.asked == [(2, ("dog, small", "cat"), 0.0, 100), (1, ("dog, small", "cat"), 0.0, 100)]
+    assert report["bbox"]["AP"] == pytest.approx(1.0)
+    assert report["mode"] == "guided"
+    assert report["model"] == "nano"
+
+
+def test_results_go_to_out(one_cat: OneCat, data: tuple[Path, Path], tmp_path: Path) -> None:
+    """--out gets a COCO result file, the report, and what is needed to resume."""
+    _call(data, out=tmp_path / "out")
+    rows = json.loads((tmp_path / "out" / "detections.json").read_text())
+    assert rows[0] == {"image_id": 0, "category_id": 4, "bbox": [1.0, 2.0, 40.0, 40.0], "score": 0.7}
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"detections.json", "report.json", "part-0.jsonl"}
+    one_cat.asked.clear()
+    _call(data, out=tmp_path / "out")
+    assert one_cat.asked == []
+
+
+def test_a_missing_photograph_is_named_before_the_model_is_loaded(
+    data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Exit 2 and one line; no weights are read for a folder that cannot work."""
+    monkeypatch.setitem(vars(chiasm), "load", lambda *a, **k: pytest.fail("loaded"))
+    (data[1] / "1.png").unlink()
+    assert guarded(lambda: _call(data)) == 2
+    assert "'1.png' is missing" in capsys.readouterr().err
+
+
+def test_stdout_holds_nothing_but_the_result(
+    one_cat: OneCat, data: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Progress and notes are on stderr."""
+    (data[1] / "1.png").unlink()
+    _call(data, skip_missing=True)
+    captured = capsys.readouterr()
+    assert json.loads(captured.out)["skipped"] == 1
+    assert "1.png" in captured.err
