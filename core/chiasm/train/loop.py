@@ -8,25 +8,25 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from chiasm_registry.errors import TrainingError, shown
 from safetensors.torch import load_file
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
 from . import state as states
 from .config import TrainConfig
 from .ema import Ema
-from .files import replace_folder, write_json
+from .files import write_json
 from .log import RunLog
 from .losses import LossSums, Saved, means
 from .optimizer import make_optimizer, make_schedule
+from .parts import Build, save_model, takes_ids
 from .processes import all_of, any_of, first_does, world
 from .report import Progress
 from .resume import STATE, read_state, write_checkpoint
@@ -35,25 +35,6 @@ from .stream import BAD, BadNote, Batches, loader, to_device
 
 CHECKPOINTS, MODEL = "checkpoints", "model"
 IDS_SHOWN = 3
-
-
-class Build(Protocol):
-    """What the builder makes of a config; it may have `identity`, a mapping of what else a resumed run must share."""
-
-    @property
-    def module(self) -> nn.Module:
-        """`forward(**batch) -> {"loss": scalar, "loss/<task>/<name>": scalar, ...}`."""
-
-    @property
-    def dataset(self) -> Dataset[Any]:
-        """Item i for any i >= 0, the same whenever it is asked for; raises BadSample for one that is not usable."""
-
-    @property
-    def collate(self) -> Callable[[list[Any]], dict[str, Any]]:
-        """A batch of items; its `ids` name the samples and are handed on only if forward takes them."""
-
-    def save(self, module: nn.Module, folder: Path) -> None:
-        """Write the model's folder from the module's present weights."""
 
 
 @dataclass
@@ -82,7 +63,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
         self.build, self.run = build, run
         self.ema = Ema(build.module, run.config.run.ema) if run.config.run.ema else None
         self.sums = LossSums()
-        self._takes_ids = _takes_ids(build.module)
+        self._takes_ids = takes_ids(build.module)
         self._trainable = [p for p in build.module.parameters() if p.requires_grad]
         self._ids: list[str] = []
         self._outputs: dict[str, Tensor] = {}
@@ -246,25 +227,5 @@ class Pace(TrainerCallback):  # type: ignore[misc]
         control.should_training_stop = last or run.stop.asked
 
 
-def save_model(build: Build, ema: Ema | None, folder: Path) -> None:
-    """Put the model's folder, with averaged weights if there are any, in the place of the last one."""
-
-    def fill(partial: Path) -> None:
-        if ema is None:
-            build.save(build.module, partial)
-        else:
-            with ema.in_place():
-                build.save(build.module, partial)
-
-    replace_folder(folder, fill)
-
-
 def _finite(values: Mapping[str, float]) -> bool:
     return all(math.isfinite(value) for value in values.values())
-
-
-def _takes_ids(module: nn.Module) -> bool:
-    import inspect
-
-    parameters = inspect.signature(module.forward).parameters.values()
-    return any(one.name == "ids" or one.kind is inspect.Parameter.VAR_KEYWORD for one in parameters)

@@ -23,8 +23,9 @@ from .files import guarded_write, restore_folder
 from .lock import run_lock
 from .log import NAME as LOG
 from .log import RunLog
-from .loop import CHECKPOINTS, MODEL, Build, Loop, Run
+from .loop import CHECKPOINTS, MODEL, Loop, Run
 from .optimizer import freeze
+from .parts import Build
 from .processes import first_does, world
 from .report import NAME as REPORT
 from .report import Progress, report_lines, write_report
@@ -93,7 +94,12 @@ def _chiasm_build(config: TrainConfig, report: Callable[[str], None]) -> Build:
 
 
 def _teller(quiet: bool) -> Callable[[str], None]:
-    return (lambda line: None) if quiet or world()[0] > 0 else (lambda line: print(line, file=sys.stderr, flush=True))
+    return lambda line: None if quiet or world()[0] > 0 else _tell(line)
+
+
+def _tell(line: str) -> None:
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
 
 
 def _run(build: Build, run: Run, args: TrainingArguments, checkpoint: Path | None) -> Finished:
