@@ -40,11 +40,11 @@ def own_rle(value: dict[str, Any], size_hw: tuple[int, int]) -> Rle:
 def _polygon(corners: Any, size_hw: tuple[int, int]) -> list[float]:
     if not isinstance(corners, list) or len(corners) < 6 or len(corners) % 2:
         raise RowError(f"a polygon must be x, y, x, y, ... of at least 3 corners, not {shown(repr(corners), 40)}")
-    far = FAR * max(size_hw)
-    for value in corners:
-        # The usual case without a call: sets have millions of these.
-        if type(value) is not float and type(value) is not int:
+    if not {*map(type, corners)} <= {int, float}:  # sets have millions of corners: looked at one by one only on a fault
+        for value in corners:
             number(value, "a polygon's coordinate")
+    far = FAR * max(size_hw)
+    for value in (min(corners), max(corners)):
         if not -far <= value <= far:
             raise RowError(f"a polygon's coordinate {shown(repr(value), 30)} lies far outside its image")
     return corners
