@@ -61,7 +61,7 @@ def command(
         outcome = evaluation.run(loaded, advance)
     if outcome is None:
         return
-    for note in outcome.notes:
+    for note in (*(notice.text for notice in loaded.notices), *outcome.notes):
         typer.echo(f"chiasm: {note}", err=True)
     typer.echo(json.dumps(outcome.report, ensure_ascii=False) if as_json else as_text(outcome.report, outcome.scores))
 

@@ -20,6 +20,7 @@ class OneCat:
 
     def __init__(self) -> None:
         self.asked: list[Any] = []
+        self.notices = ()
 
     def detect(self, images: list[Any], names: list[str], *, threshold: float, max_objects: int) -> list[Result]:
         self.asked.append((len(images), tuple(names), threshold, max_objects))
