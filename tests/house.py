@@ -32,6 +32,7 @@ READING_ORDER = (
         "assemble",
         "scene",
         "options",
+        "requests",
         "answer",
         "model",
         "loading",

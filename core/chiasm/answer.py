@@ -51,9 +51,7 @@ def not_found(routes: Sequence[Route], answers: Sequence[Output | Notice]) -> st
     return f"Not found: {', '.join(missing)}." if missing else ""
 
 
-def _objects(
-    routes: Sequence[Route], answers: Sequence[Output | Notice], tasks: Mapping[str, Task]
-) -> list[Object]:
+def _objects(routes: Sequence[Route], answers: Sequence[Output | Notice], tasks: Mapping[str, Task]) -> list[Object]:
     """Every object of every output; a mask made for an earlier task's box completes that object."""
     objects: list[Object] = []
     of_mention: dict[tuple[str, str, tuple[int, int] | None], list[int]] = {}
@@ -71,7 +69,12 @@ def _objects(
             own.append(len(objects))
             objects.append(
                 Object(
-                    label=route.phrase, score=found.score, box=found.box, mask=found.mask, task=route.task, span=route.span
+                    label=route.phrase,
+                    score=found.score,
+                    box=found.box,
+                    mask=found.mask,
+                    task=route.task,
+                    span=route.span,
                 )
             )
     return objects

@@ -21,7 +21,9 @@ def assemble(config: Mapping[str, Any], table: TaskTable, tasks: Mapping[str, Ta
     """A network with fresh weights; `config` is a checkpoint's `config.json`, `tasks` are those to be loaded."""
     design = config.get("design", "internvl")
     if design not in DESIGNS:
-        raise CheckpointError(f"config.json: unknown design {shown(repr(design))}; this version knows {', '.join(DESIGNS)}")
+        raise CheckpointError(
+            f"config.json: unknown design {shown(repr(design))}; this version knows {', '.join(DESIGNS)}"
+        )
     backbone = DESIGNS[design](config)
     decoders: dict[str, nn.Module] = {}
     for name, task in tasks.items():

@@ -76,7 +76,9 @@ def _folder(name_or_path: str | os.PathLike[str]) -> Path:
         embedded = EMBEDDED / name_or_path
         if not embedded.is_dir():
             known = sorted(path.name for path in EMBEDDED.iterdir() if path.is_dir() and not path.name.startswith("_"))
-            raise InputError(f"no model {shown(name_or_path, 60)}: neither embedded ({', '.join(known)}) nor a folder here")
+            raise InputError(
+                f"no model {shown(name_or_path, 60)}: neither embedded ({', '.join(known)}) nor a folder here"
+            )
         return embedded
     try:
         return Path(name_or_path)
@@ -105,7 +107,9 @@ def _chosen(catalog: Catalog, names: Sequence[str] | None) -> dict[str, Task]:
 def _template(checkpoint: Checkpoint) -> Template:
     name = checkpoint.manifest.template
     if name not in TEMPLATES:
-        raise CheckpointError(f"the checkpoint wants the prompt template {shown(repr(name), 40)}; known: {', '.join(TEMPLATES)}")
+        raise CheckpointError(
+            f"the checkpoint wants the prompt template {shown(repr(name), 40)}; known: {', '.join(TEMPLATES)}"
+        )
     return TEMPLATES[name]
 
 

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NoReturn, TypeVar
 
 import torch
-from chiasm_registry import ChiasmError, InputError, Output, Route, TaskTable
+from chiasm_registry import ChiasmError, Output, Route, TaskTable
 from chiasm_registry.dispatch import dispatch
-from chiasm_registry.errors import shown
 from chiasm_registry.outputs import Notice
 from torch import Tensor
 
 from .answer import make_result, not_found
-from .images import ImageSource, OpenedImage, open_image
+from .images import ImageSource, OpenedImage
 from .limits import LIMITS, Limits
-from .options import TaskOptions, sampling_of, task_options
+from .options import TaskOptions, allowed_tasks, refuse_without_image, sampling_of, task_names, task_options
+from .requests import Clock, Request, opened, requests_of
 from .result import Result
 from .routing.generate import Sampling, Spoken, speak_free
 from .routing.grammar import read_answer
@@ -30,27 +28,6 @@ from .text import Template, Tokenizer, build_prompt, check_phrases, check_text, 
 
 R = TypeVar("R")
 REQUESTS_AT_ONCE = 16  # prompts that are answered in one batch
-
-
-@dataclass(frozen=True)
-class _Request:
-    """One prompt with its images, checked."""
-
-    prompt: str
-    images: tuple[OpenedImage, ...]
-
-
-class Clock:
-    """Seconds by name, added up."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def __call__(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = self.seconds.get(name, 0.0) + time.perf_counter() - start
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +60,9 @@ class Model:
         """
         return self.run("detection", image, names, threshold=threshold, max_objects=max_objects)
 
-    def segment(self, image: ImageSource | Sequence[ImageSource], names: Sequence[str] | None = None, **_: Any) -> NoReturn:
+    def segment(
+        self, image: ImageSource | Sequence[ImageSource], names: Sequence[str] | None = None, **_: Any
+    ) -> NoReturn:
         """Not there yet: masks come with the segmentation plugin."""
         raise ChiasmError("segment() is not there yet; it comes with the segmentation plugin. detect() gives boxes")
 
@@ -103,14 +82,14 @@ class Model:
         **options: Any,
     ) -> Any:
         """Any task or tasks, guided: each phrase is asked of each image; options are those of the tasks' schemas."""
-        names = (task,) if isinstance(task, str) else tuple(task)
-        asked = self._task_options(names, options)
+        names = task_names(self.table, task)
+        asked = TaskOptions.shared(self.table, names, options)
         checked = check_phrases(phrases, max_phrases=self.limits.phrases, max_chars=self.limits.phrase_chars)
         if image is None:
-            self._refuse_without_image(names)
+            refuse_without_image(self.table, names)
             return self._guided([None], names, checked, asked)[0]
-        opened, single = self._opened(image)
-        results = self._guided(opened, names, checked, asked)
+        sources, single = opened(image, self.limits)
+        results = self._guided(sources, names, checked, asked)
         return results[0] if single else results
 
     def ask(
@@ -128,10 +107,11 @@ class Model:
         A tuple is several images of one request. One `str` is shared by a list of images; a list of prompts must be as
         long as the list of images. `tasks` limits what may be routed. Options of sampling are transformers'.
         """
-        allowed = self._allowed(tasks)
-        options = {name: task_options(self.table, name, {"threshold": threshold, "max_objects": max_objects}) for name in allowed}
+        allowed = allowed_tasks(self.table, tasks)
+        given = {"threshold": threshold, "max_objects": max_objects}
+        options = {name: task_options(self.table, name, given) for name in allowed}
         asked = TaskOptions(options, max_objects)
-        requests, single = self._requests(image, prompt)
+        requests, single = requests_of(image, prompt, self.limits)
         chosen = sampling_of(sampling, self.limits.new_tokens)
         results = [r for part in _chunks(requests, REQUESTS_AT_ONCE) for r in self._free(part, allowed, asked, chosen)]
         return results[0] if single else results
@@ -173,7 +153,7 @@ class Model:
 
     @torch.inference_mode()
     def _free(
-        self, requests: Sequence[_Request], tasks: Sequence[str], asked: TaskOptions, sampling: Sampling
+        self, requests: Sequence[Request], tasks: Sequence[str], asked: TaskOptions, sampling: Sampling
     ) -> list[Result]:
         """A batch of requests: look, let the model speak, dispatch what it routed, answer."""
         clock = Clock()
@@ -253,58 +233,6 @@ class Model:
         return build_prompt(
             self.tokenizer, self.template, [(question, None)], counts, max_chars=self.limits.prompt_chars
         ).ids
-
-    # What callers hand over, checked.
-
-    def _task_options(self, names: Sequence[str], options: Mapping[str, Any]) -> TaskOptions:
-        for name in names:
-            self._loaded(name)
-        if len(set(names)) != len(names) or not names:
-            raise InputError(f"tasks must name each task once, not {shown(list(names))}")
-        return TaskOptions.shared(self.table, names, options)
-
-    def _loaded(self, name: object) -> str:
-        if not isinstance(name, str) or name not in self.table.tasks:
-            raise ChiasmError(f"no task {shown(repr(name), 40)} is loaded; loaded: {', '.join(self.table.tasks) or 'none'}")
-        return name
-
-    def _allowed(self, tasks: Sequence[str] | None) -> tuple[str, ...]:
-        if tasks is None:
-            return tuple(self.table.tasks)
-        if isinstance(tasks, str):
-            raise InputError(f"tasks must be a list of names; for one task write [{shown(repr(tasks), 40)}]")
-        return tuple(self._loaded(name) for name in tasks)
-
-    def _refuse_without_image(self, names: Sequence[str]) -> None:
-        for name in names:
-            if self.table.by_name(name).spec.needs_image:
-                raise InputError(f"task {name!r} needs an image; give one in place of None")
-
-    def _opened(self, image: Any) -> tuple[list[OpenedImage], bool]:
-        if isinstance(image, tuple):
-            raise InputError("a tuple is several images of one request, which only ask() takes; a list is a batch")
-        sources = image if isinstance(image, list) else [image]
-        if len(sources) == 1 and not isinstance(image, list):
-            return [open_image(image, limits=self.limits)], True
-        return [open_image(source, limits=self.limits) for source in sources], False
-
-    def _requests(self, image: Any, prompt: Any) -> tuple[list[_Request], bool]:
-        images = image if isinstance(image, list) else [image]
-        prompts = prompt if isinstance(prompt, list) else [prompt] * len(images)
-        if isinstance(prompt, list) and not isinstance(image, list):
-            raise InputError("a list of prompts needs a list of images, one each; for one image ask one prompt at a time")
-        if len(prompts) != len(images):
-            raise InputError(f"{len(prompts)} prompts for {len(images)} images; give one str, or one prompt an image")
-        return [self._request(own, text) for own, text in zip(images, prompts, strict=True)], not isinstance(image, list)
-
-    def _request(self, image: Any, prompt: Any) -> _Request:
-        sources = image if isinstance(image, tuple) else () if image is None else (image,)
-        if isinstance(image, tuple) and not image:
-            raise InputError("the tuple of images is empty; give None to ask without an image")
-        if len(sources) > self.limits.images:
-            raise InputError(f"{len(sources)} images in one request; at most {self.limits.images} are taken")
-        text = check_text(prompt, "the prompt", max_chars=self.limits.prompt_chars)
-        return _Request(text, tuple(open_image(source, limits=self.limits) for source in sources))
 
 
 def _chunks(items: Sequence[R], size: int) -> Iterator[Sequence[R]]:

@@ -34,6 +34,38 @@ class TaskOptions:
         return cls(of_task, MAX_OBJECTS if limit is None else limit)
 
 
+def task_names(table: TaskTable, task: str | Sequence[str]) -> tuple[str, ...]:
+    """The tasks of a guided request: at least one, each loaded, each once."""
+    names = (task,) if isinstance(task, str) else tuple(task)
+    for name in names:
+        _loaded(table, name)
+    if len(set(names)) != len(names) or not names:
+        raise InputError(f"tasks must name each task once, not {shown(list(names))}")
+    return names
+
+
+def allowed_tasks(table: TaskTable, tasks: Sequence[str] | None) -> tuple[str, ...]:
+    """The tasks that an answer may route to; None is all that are loaded."""
+    if tasks is None:
+        return tuple(table.tasks)
+    if isinstance(tasks, str):
+        raise InputError(f"tasks must be a list of names; for one task write [{shown(repr(tasks), 40)}]")
+    return tuple(_loaded(table, name) for name in tasks)
+
+
+def refuse_without_image(table: TaskTable, names: Sequence[str]) -> None:
+    """Raise for a task that cannot do without an image."""
+    for name in names:
+        if table.by_name(name).spec.needs_image:
+            raise InputError(f"task {name!r} needs an image; give one in place of None")
+
+
+def _loaded(table: TaskTable, name: object) -> str:
+    if not isinstance(name, str) or name not in table.tasks:
+        raise InputError(f"no task {shown(repr(name), 40)} is loaded; loaded: {', '.join(table.tasks) or 'none'}")
+    return name
+
+
 def task_options(table: TaskTable, name: str, given: Mapping[str, Any]) -> BaseModel:
     """The task's options with what of `given` it declares; None means its own default."""
     schema = table.by_name(name).spec.options
@@ -44,7 +76,9 @@ def task_options(table: TaskTable, name: str, given: Mapping[str, Any]) -> BaseM
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         key, fact = str(first["loc"][0]) if first["loc"] else "options", first["msg"]
-        raise InputError(f"{name}: option {shown(key, 40)} is {shown(repr(own.get(key)), 40)}; {shown(fact, 80)}") from None
+        raise InputError(
+            f"{name}: option {shown(key, 40)} is {shown(repr(own.get(key)), 40)}; {shown(fact, 80)}"
+        ) from None
 
 
 _RANGES: Mapping[str, tuple[type | tuple[type, ...], float, float]] = {

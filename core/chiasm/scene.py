@@ -49,6 +49,4 @@ def no_scene(network: Network) -> Scene:
 
 
 def _scene(image: OpenedImage, maps: tuple[Tensor, ...], device: torch.device, dtype: torch.dtype) -> Scene:
-    return Scene(
-        size_hw=image.size_hw, maps=maps, view=lambda size: view_pixels(image.rgb, size).to(device, dtype)
-    )
+    return Scene(size_hw=image.size_hw, maps=maps, view=lambda size: view_pixels(image.rgb, size).to(device, dtype))

@@ -81,12 +81,18 @@ def _out(tensor: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str) -> None:
     if missing := sorted(wanted.keys() - given.keys()):
-        raise CheckpointError(f"{where} lacks the tensor {shown(missing[0])} ({len(missing)} missing); take the matching version")
+        raise CheckpointError(
+            f"{where} lacks the tensor {shown(missing[0])} ({len(missing)} missing); take the matching version"
+        )
     if extra := sorted(given.keys() - wanted.keys()):
-        raise CheckpointError(f"{where} holds the unknown tensor {shown(extra[0])} ({len(extra)} extra); take the matching version")
+        raise CheckpointError(
+            f"{where} holds the unknown tensor {shown(extra[0])} ({len(extra)} extra); take the matching version"
+        )
     for name, tensor in wanted.items():
         if tensor.shape != given[name].shape:
-            raise CheckpointError(f"{where}: {shown(name)} is {tuple(given[name].shape)}, the model wants {tuple(tensor.shape)}")
+            raise CheckpointError(
+                f"{where}: {shown(name)} is {tuple(given[name].shape)}, the model wants {tuple(tensor.shape)}"
+            )
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
@@ -59,6 +59,12 @@ class InternVL(nn.Module):
         shuffled = model.pixel_shuffle(grid, scale_factor=self.internvl.config.downsample_ratio).flatten(1, 2)
         return Seen(model.multi_modal_projector(shuffled), maps or (grid.permute(0, 3, 1, 2),))
 
+    def trunk_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that the scene's maps depend on."""
+        vision = self.internvl.model.vision_tower
+        part: nn.Module = vision.embeddings.patch_embeddings.trunk if self.trunk else vision
+        return part.parameters()
+
     def embed(self, ids: Tensor) -> Tensor:
         """(B, L) to (B, L, D)."""
         embedded: Tensor = self.internvl.get_input_embeddings()(ids)
@@ -86,6 +92,8 @@ def build_internvl(config: Mapping[str, Any]) -> InternVL:
     try:
         internvl = InternVLConfig(**config["internvl"])
     except (KeyError, TypeError, ValueError) as error:
-        raise CheckpointError("config.json does not describe an InternVL model; its key 'internvl' is missing or malformed") from error
+        raise CheckpointError(
+            "config.json does not describe an InternVL model; its key 'internvl' is missing or malformed"
+        ) from error
     internvl._attn_implementation = "sdpa"
     return InternVL(internvl, trunk=bool(config.get("trunk", False)), max_tiles=int(config.get("max_tiles", 12)))

@@ -88,7 +88,9 @@ class GhostBlock(nn.Module):
 class Trunk(nn.Module):
     """(B, 3, S, S) to maps at strides 4, 8, 16, 32, 64: the stem's own, then four of the pyramid."""
 
-    def __init__(self, widths: tuple[int, ...] = (24, 116, 232, 464), units: tuple[int, ...] = (4, 8, 4), pyramid: int = 96) -> None:
+    def __init__(
+        self, widths: tuple[int, ...] = (24, 116, 232, 464), units: tuple[int, ...] = (4, 8, 4), pyramid: int = 96
+    ) -> None:
         super().__init__()
         self.channels = (widths[0], pyramid, pyramid, pyramid, pyramid)
         self.stem = conv(3, widths[0], 3, 2)
@@ -133,7 +135,9 @@ class TrunkPatches(nn.Module):
 
     def patches(self, maps: tuple[Tensor, ...]) -> Tensor:
         """The trunk's maps to (B, patches, width)."""
-        fine, grid, *coarse = (project(tower(m)) for tower, project, m in zip(self.towers, self.project, maps[1:], strict=True))
+        fine, grid, *coarse = (
+            project(tower(m)) for tower, project, m in zip(self.towers, self.project, maps[1:], strict=True)
+        )
         total = grid + F.max_pool2d(fine, 2) + sum(resize_like(level, grid) for level in coarse)
         return total.flatten(2).transpose(1, 2)
 

@@ -33,32 +33,38 @@ def branch_ids(phrase: Sequence[int], tasks: Sequence[str], rows: Rows, markers:
     return ids
 
 
-def branch_mask(branch: Tensor, prefix_branch: Tensor | None = None, dtype: torch.dtype = torch.float32) -> Tensor:
+def branch_mask(
+    branch: Tensor,
+    prefix_branch: Tensor | None = None,
+    dtype: torch.dtype = torch.float32,
+    *,
+    parent: Tensor | None = None,
+) -> Tensor:
     """The additive mask (B, 1, Q, P + Q) of sequences whose positions carry branch numbers.
 
     `branch` (B, Q): 0 the prefix, k > 0 the k-th branch, -1 padding. `prefix_branch` (B, P) is what stands in the cache
-    already. A position sees earlier ones of the prefix and of its own branch; padding sees only itself.
+    already. `parent` (B, Q) is the branch that a position's own branch grows from (0: from the prefix itself). A
+    position sees earlier ones of the prefix, of the parent and of its own branch; padding sees only itself.
     """
     keys = branch if prefix_branch is None else torch.cat([prefix_branch, branch], 1)
     past = keys.shape[1] - branch.shape[1]
     order = torch.arange(keys.shape[1], device=keys.device)
     earlier = order[None, :] <= order[past:, None]  # (Q, P + Q)
     kin = (keys[:, None, :] == branch[:, :, None]) | (keys[:, None, :] == 0)
+    if parent is not None:
+        kin |= keys[:, None, :] == parent[:, :, None]
     seen = earlier & kin & (keys >= 0)[:, None, :]
     seen |= order[None, None, :] == order[None, past:, None]
     mask = torch.zeros(seen.shape, dtype=dtype, device=keys.device).masked_fill_(~seen, torch.finfo(dtype).min)
     return mask[:, None]
 
 
-def branch_positions(branch: Tensor, start: int | Tensor = 0) -> Tensor:
-    """Positions (B, Q) that count on within the prefix and restart behind it for every branch; `start` is already cached."""
-    prefix = (branch == 0).cumsum(1)
-    offset = torch.zeros_like(branch)
+def branch_positions(branch: Tensor, start: int = 0, *, parent: Tensor | None = None) -> Tensor:
+    """Positions (B, Q): each branch counts on from the end of what it grows from; `start` positions are cached already."""
+    own = torch.cat([torch.ones_like(branch[:, :1], dtype=torch.bool), branch[:, 1:] != branch[:, :-1]], 1)
     index = torch.arange(branch.shape[1], device=branch.device).expand_as(branch)
-    first = torch.ones_like(branch, dtype=torch.bool)
-    first[:, 1:] = branch[:, 1:] != branch[:, :-1]
-    begin = torch.where(first, index, torch.zeros_like(index)).cummax(1).values
-    inside = index - begin
-    total = prefix[:, -1:]
-    offset = torch.where(branch > 0, total + inside, prefix - 1)
-    return (offset + start).clamp(min=0)
+    inside = index - torch.where(own, index, 0).cummax(1).values
+    stem = (branch == 0).sum(1, keepdim=True) * (branch > 0)
+    if parent is not None:
+        stem = stem + ((branch[:, None, :] == parent[:, :, None]) & (parent > 0)[:, :, None]).sum(2)
+    return inside + stem + start

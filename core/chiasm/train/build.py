@@ -55,7 +55,8 @@ class MixtureConfig(Section):
     views: dict[str, Any] = {}
     requests: dict[str, Any] = {}
     branches: int = Field(14, ge=1)  # guided phrases an image
-    conversations: int = Field(1, ge=0)  # free requests an image
+    conversations: int = Field(6, ge=0)  # free requests an image
+    pictures: bool = True  # False: words alone, without images and tasks, to learn to speak and to copy first
     cutouts_per_name: int = Field(120, ge=0)
     store_gib: float = Field(8.0, ge=0)
 
@@ -75,13 +76,19 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
     model, mixture = ModelConfig(**config.model), MixtureConfig(**config.mixture)
     settings = Settings(**mixture.views)
     records = _records(config, report)
-    store = PhotoStore(records, size=settings.source, limit_gib=mixture.store_gib, report=report)
-    bank = cut_out(records, per_name=mixture.cutouts_per_name, seed=config.run.seed, report=report)
+    limit = mixture.store_gib if mixture.pictures else 0.0
+    store = PhotoStore(records, size=settings.source, limit_gib=limit, report=report)
+    wanted = mixture.cutouts_per_name if mixture.pictures else 0
+    bank = cut_out(records, per_name=wanted, seed=config.run.seed, report=report)
     trainee = _trainee(model, config, records, report)
     composer = Composer(_names(records), records, Mix(**mixture.requests), mixture.branches)
     writer = Writer(
-        trainee.tokenizer, TEMPLATES[model.template], trainee.step.network.rows, trainee.step.markers,
-        trainee.step.network.backbone.tokens_per_tile, model.instruction,
+        trainee.tokenizer,
+        TEMPLATES[model.template],
+        trainee.step.network.rows,
+        trainee.step.markers,
+        (trainee.step.network.backbone.tokens_per_tile,) if mixture.pictures else (),
+        model.instruction,
     )
     trainee.step.pictures = Pictures(store, None if bank is None else bank.pixels)
     return Build(
@@ -122,7 +129,9 @@ class _Trainee:
         )
 
 
-def _trainee(model: ModelConfig, config: TrainConfig, records: Sequence[Record], report: Callable[[str], None]) -> _Trainee:
+def _trainee(
+    model: ModelConfig, config: TrainConfig, records: Sequence[Record], report: Callable[[str], None]
+) -> _Trainee:
     catalog = discover()
     tasks = {name: catalog.task(name) for name in sorted(config.tasks)}
     base: Checkpoint | None = None if model.base is None else read_checkpoint(model.base)
@@ -147,7 +156,12 @@ def _trainee(model: ModelConfig, config: TrainConfig, records: Sequence[Record],
             fill_task(network, base.tasks[name])
     markers = markers_of(tokenizer, TEMPLATES[model.template])
     step = Step(
-        network, markers, Pictures.__new__(Pictures), dropout=model.dropout, text_weight=model.text_weight, reference=reference
+        network,
+        markers,
+        Pictures.__new__(Pictures),
+        dropout=model.dropout,
+        text_weight=model.text_weight,
+        reference=reference,
     )
     report(f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, {tokenizer.size} tokens")
     return _Trainee(step, tokenizer, tasks, model, core)
@@ -170,8 +184,12 @@ def _records(config: TrainConfig, report: Callable[[str], None]) -> list[Record]
     records: list[Record] = []
     for part in config.data:
         found = read_records(
-            part.annotations, part.images, captions=part.captions, extra_masks=part.masks,
-            on_bad=config.run.on_bad_sample, report=report,
+            part.annotations,
+            part.images,
+            captions=part.captions,
+            extra_masks=part.masks,
+            on_bad=config.run.on_bad_sample,
+            report=report,
         )
         records += found * max(1, round(part.weight))
     return records
@@ -182,10 +200,23 @@ def _names(records: Sequence[Record]) -> list[str]:
 
 
 def _items(
-    config: TrainConfig, mixture: MixtureConfig, records: Sequence[Record], composer: Composer, writer: Writer,
-    tasks: dict[str, Task], settings: Settings, bank: CutoutBank | None,
+    config: TrainConfig,
+    mixture: MixtureConfig,
+    records: Sequence[Record],
+    composer: Composer,
+    writer: Writer,
+    tasks: dict[str, Task],
+    settings: Settings,
+    bank: CutoutBank | None,
 ) -> Items:
     return Items(
-        records, composer, writer, tasks, settings, None if bank is None else bank.index,
-        seed=config.run.seed, length=_NEVER_ENDING, kinds=("guided", *([None] * mixture.conversations)),
+        records,
+        composer,
+        writer,
+        tasks,
+        settings,
+        None if bank is None else bank.index,
+        seed=config.run.seed,
+        length=_NEVER_ENDING,
+        kinds=(*(["guided"] if mixture.pictures else []), *([None] * mixture.conversations)),
     )

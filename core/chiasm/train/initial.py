@@ -33,7 +33,9 @@ def read_initial(path: str | Path | None) -> dict[str, Tensor]:
 def start_trunk(patches: nn.Module, weights: Mapping[str, Tensor]) -> None:
     """Fill the trunk, and the towers before the patches, from NanoDet-Plus-m; every trunk tensor must be there."""
     if not isinstance(patches, TrunkPatches):
-        raise TrainingError("initial weights are for a backbone with a trunk; set model.trunk to true or leave initial out")
+        raise TrainingError(
+            "initial weights are for a backbone with a trunk; set model.trunk to true or leave initial out"
+        )
     trunk = {_trunk_name(name): tensor for name, tensor in weights.items() if not name.startswith(_HEAD)}
     trunk["stem.weight"] = trunk["stem.weight"].flip(1)
     towers = {n.removeprefix("cls_convs."): t for n, t in weights.items() if n.startswith("cls_convs.")}
@@ -41,7 +43,9 @@ def start_trunk(patches: nn.Module, weights: Mapping[str, Tensor]) -> None:
         patches.trunk.load_state_dict(trunk)
         patches.towers.load_state_dict(towers)
     except RuntimeError as error:
-        raise TrainingError("the initial weights are not those of NanoDet-Plus-m; their names or shapes differ") from error
+        raise TrainingError(
+            "the initial weights are not those of NanoDet-Plus-m; their names or shapes differ"
+        ) from error
 
 
 def _trunk_name(name: str) -> str:

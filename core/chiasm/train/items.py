@@ -6,7 +6,8 @@ Item i of a run depends on the seed and on i alone, so that a run can be resumed
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -26,63 +27,90 @@ from .scenes import Settings, ViewPlan, item_rng, plan
 NO_LABEL = -100
 
 
-@dataclass(frozen=True)
+@dataclass
 class Row:
-    """One sequence: ids of the whole space, branch numbers, and at each position the id to predict (or NO_LABEL)."""
+    """One image's sequence: a prefix (the image), and branches that all see it; see `branch_mask`.
 
-    ids: list[int]
-    branch: list[int]
-    labels: list[int]
-    routed: list[tuple[str, Routed]]  # (task, what was routed) in the order of the slots
+    `labels` holds at each position the id to predict there, or NO_LABEL.
+    """
+
+    ids: list[int] = field(default_factory=list)
+    branch: list[int] = field(default_factory=list)
+    parent: list[int] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+    routed: list[tuple[str, Routed]] = field(default_factory=list)  # (task, what was routed) in the order of the slots
+
+    def grow(self, ids: Sequence[int], parent: int = 0, labels: Sequence[int] | None = None) -> int:
+        """Append a branch (the prefix, if nothing stands yet) and return its number."""
+        number = self.branch[-1] + 1 if self.branch else 0
+        self.ids += ids
+        self.branch += [number] * len(ids)
+        self.parent += [parent] * len(ids)
+        self.labels += labels if labels is not None else [NO_LABEL] * len(ids)
+        return number
 
 
 @dataclass(frozen=True)
 class Item:
-    """One image of a batch."""
+    """One image of a batch; `view` is None where the run is about words alone."""
 
     image_id: str
-    view: ViewPlan
-    rows: list[Row]
-    targets: dict[str, list[Any]]  # by task, one a route, in the order of the rows
+    view: ViewPlan | None
+    row: Row
+    targets: dict[str, list[Any]]  # by task, one a route, in the order of the row
     phrases: dict[str, list[str]]
 
 
 @dataclass(frozen=True)
 class Writer:
-    """Turns requests into rows."""
+    """Turns requests into a row; `images` holds the number of context tokens of each image before every request."""
 
     tokenizer: Tokenizer
     template: Template
     rows: Rows
     markers: Markers
-    image_tokens: int
+    images: tuple[int, ...]
     instruction: str
 
-    def write(self, request: Request) -> Row:
-        """Guided requests become a prefix with branches, all others a conversation whose answer is learned."""
-        return self._guided(request) if request.prompt is None else self._conversation(request, request.prompt)
+    def write(self, requests: Sequence[Request]) -> Row:
+        """All requests of one image as branches: conversations, whose answers are learned, and guided phrases."""
+        row = Row()
+        row.grow(self._common)
+        for request in requests:
+            if request.prompt is None:
+                self._guided(row, request)
+            else:
+                self._conversation(row, request, request.prompt)
+        return row
 
-    def _guided(self, request: Request) -> Row:
-        prefix = list(build_prompt(self.tokenizer, self.template, [(self.instruction, None)], [self.image_tokens]).ids)
-        ids, branch, routed = prefix, [0] * len(prefix), []
-        for number, said in enumerate((said for said in request.answer if isinstance(said, Routed)), 1):
-            own = branch_ids(self.tokenizer.encode_user(said.phrase), said.tasks, self.rows, self.markers)
-            ids, branch = ids + own, branch + [number] * len(own)
-            routed += [(task, said) for task in said.tasks]
-        return Row(ids, branch, [NO_LABEL] * len(ids), routed)
+    @cached_property
+    def _common(self) -> list[int]:
+        """What every prompt begins with."""
+        one, other = self._prompt("a"), self._prompt("b")
+        return one[: next(k for k, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1])]
 
-    def _conversation(self, request: Request, prompt: str) -> Row:
-        ids = list(build_prompt(self.tokenizer, self.template, [(prompt, None)], [self.image_tokens]).ids)
-        start, routed = len(ids), []
+    def _prompt(self, question: str) -> list[int]:
+        return list(build_prompt(self.tokenizer, self.template, [(question, None)], self.images).ids)
+
+    def _guided(self, row: Row, request: Request) -> None:
+        """The instruction grows from the image, and each phrase from the instruction."""
+        stem = row.grow(self._prompt(self.instruction)[len(self._common) :])
         for said in request.answer:
             if isinstance(said, Routed):
-                ids += branch_ids(self.tokenizer.encode_user(said.phrase), said.tasks, self.rows, self.markers)
-                routed += [(task, said) for task in said.tasks]
-            else:
-                ids += self.tokenizer.encode_user(said)
+                row.grow(self._spelled(row, said), parent=stem)
+
+    def _conversation(self, row: Row, request: Request, prompt: str) -> None:
+        ids = self._prompt(prompt)[len(self._common) :]
+        start = len(ids)
+        for said in request.answer:
+            ids += self._spelled(row, said) if isinstance(said, Routed) else self.tokenizer.encode_user(said)
         ids.append(self.markers.end)
         emitted = [NO_LABEL if token >= self.rows.starts[0] else token for token in ids]
-        return Row(ids, [0] * len(ids), [NO_LABEL] * (start - 1) + emitted[start:] + [NO_LABEL], routed)
+        row.grow(ids, labels=[NO_LABEL] * (start - 1) + emitted[start:] + [NO_LABEL])
+
+    def _spelled(self, row: Row, said: Routed) -> list[int]:
+        row.routed += [(task, said) for task in said.tasks]
+        return branch_ids(self.tokenizer.encode_user(said.phrase), said.tasks, self.rows, self.markers)
 
 
 class Items(Dataset[Item]):
@@ -113,14 +141,13 @@ class Items(Dataset[Item]):
         view = plan(self.records, chosen, rng, self.settings, self.cutouts)
         seen = replace(self.records[chosen], captions=view.captions, labelled=view.labelled)
         requests = [self.composer.compose(seen, view.objects, rng, kind) for kind in self.kinds]
-        rows = [self.writer.write(request) for request in requests]
-        routed = [pair for row in rows for pair in row.routed]
+        row = self.writer.write(requests)
         targets, phrases = {}, {}
         for name, task in self.tasks.items():
-            said = [said for task_name, said in routed if task_name == name]
+            said = [said for task_name, said in row.routed if task_name == name]
             targets[name] = list(task.targets(_sample(view, said))) if said else []
             phrases[name] = [one.phrase for one in said]
-        return Item(view.image_id, view, rows, targets, phrases)
+        return Item(view.image_id, view if self.writer.images else None, row, targets, phrases)
 
 
 def _sample(view: ViewPlan, said: Sequence[Routed]) -> Sample:
@@ -142,16 +169,17 @@ class Nested:
 
 
 def collate(items: Sequence[Item], pad: int, source: int) -> dict[str, Any]:
-    """A batch: view tensors, padded rows (padding on the right, branch -1), and what stays nested by image."""
-    rows = [row for item in items for row in item.rows]
+    """A batch: tensors of the views, padded rows (on the right, branch -1), and what stays nested by image."""
+    rows = [item.row for item in items]
     longest = max(len(row.ids) for row in rows)
+    views = [item.view for item in items if item.view is not None]
     return {
         "ids": [item.image_id for item in items],
-        "view": collate_plans([item.view for item in items], source=source),
+        "view": collate_plans(views, source=source) if views else None,
         "tokens": _padded([row.ids for row in rows], longest, pad),
         "branch": _padded([row.branch for row in rows], longest, -1),
+        "parent": _padded([row.parent for row in rows], longest, 0),
         "labels": _padded([row.labels for row in rows], longest, NO_LABEL),
-        "image_of": torch.tensor([k for k, item in enumerate(items) for _ in item.rows]),
         "nested": Nested(
             {name: [item.targets[name] for item in items] for name in items[0].targets},
             {name: [item.phrases[name] for item in items] for name in items[0].phrases},

@@ -58,42 +58,47 @@ class Step(nn.Module):
 
     def forward(
         self,
-        view: Mapping[str, Any],
+        view: Mapping[str, Any] | None,
         tokens: Tensor,
         branch: Tensor,
+        parent: Tensor,
         labels: Tensor,
-        image_of: Tensor,
         nested: Nested,
         ids: Sequence[str] = (),
     ) -> dict[str, Tensor]:
         """Named losses of a batch of `collate`: `loss`, `loss/text`, `loss/<task>/<name>`; `ids` only name the samples."""
         network = self.network
-        with torch.no_grad():
-            pixels = self.pictures.views(view, network.backbone.tile)
-            mean, std = (pixels.new_tensor(stat).view(1, 3, 1, 1) for stat in (IMAGENET_MEAN, IMAGENET_STD))
-            tiles = (pixels - mean) / std
-        seen = network.backbone.see(tiles)
-        image_tokens = seen.tokens[image_of].flatten(0, 1)  # every row has its image's tokens
-        embeds = self.dropout(network.embed(tokens, self.markers.image, image_tokens))
-        mask = branch_mask(branch, None, embeds.dtype)
-        hidden = network.backbone.speak(embeds, mask, branch_positions(branch), None)
-        losses = {"loss/text": self.text_weight * self._text_loss(hidden, labels)}
-        scenes = self._scenes(pixels, tiles, seen.maps)
-        for name in network.decoders:
-            losses.update(self._task_losses(name, scenes, tokens, hidden, image_of, nested))
+        if view is None:
+            losses = {"loss/text": self._text_loss(self._speak(tokens, branch, parent, None), labels)}
+        else:
+            pixels, tiles = self._tiles(view)
+            seen = network.backbone.see(tiles)
+            hidden = self._speak(tokens, branch, parent, seen.tokens.flatten(0, 1))
+            losses = {"loss/text": self._text_loss(hidden, labels)}
+            scenes = self._scenes(pixels, tiles, seen.maps)
+            for name in network.decoders:
+                losses.update(self._task_losses(name, scenes, tokens, hidden, nested))
         return {"loss": torch.stack([loss.float() for loss in losses.values()]).sum(), **losses}
+
+    @torch.no_grad()
+    def _tiles(self, view: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) in 0..1, and the same normalised."""
+        pixels = self.pictures.views(view, self.network.backbone.tile)
+        mean, std = (pixels.new_tensor(stat).view(1, 3, 1, 1) for stat in (IMAGENET_MEAN, IMAGENET_STD))
+        return pixels, (pixels - mean) / std
+
+    def _speak(self, tokens: Tensor, branch: Tensor, parent: Tensor, image_tokens: Tensor | None) -> Tensor:
+        embeds = self.dropout(self.network.embed(tokens, self.markers.image, image_tokens))
+        mask = branch_mask(branch, None, embeds.dtype, parent=parent)
+        return self.network.backbone.speak(embeds, mask, branch_positions(branch, parent=parent), None)
 
     def _text_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of the answers' tokens, routing tokens included."""
         learned = labels != NO_LABEL
-        return F.cross_entropy(self.network.logits(hidden[learned]).float(), labels[learned])
+        return self.text_weight * F.cross_entropy(self.network.logits(hidden[learned]).float(), labels[learned])
 
     def _scenes(self, pixels: Tensor, tiles: Tensor, maps: tuple[Tensor, ...]) -> list[Scene]:
-        reference: tuple[Tensor, ...] = ()
-        frozen = self._reference[0]
-        if frozen is not None:
-            with torch.no_grad():
-                reference = frozen.to(tiles.device)(tiles)
+        reference = self._reference_maps(tiles, maps)
         size = tuple(pixels.shape[-2:])
         return [
             Scene(
@@ -105,15 +110,26 @@ class Step(nn.Module):
             for k in range(len(pixels))
         ]
 
+    @torch.no_grad()
+    def _reference_maps(self, tiles: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The frozen initial trunk's maps; those of the model itself as long as its trunk is frozen too."""
+        frozen = self._reference[0]
+        if frozen is None:
+            return ()
+        if not any(p.requires_grad for p in self.network.backbone_module.trunk_parameters()):  # type: ignore[operator]
+            return maps
+        reference: tuple[Tensor, ...] = frozen.to(tiles.device)(tiles)
+        return reference
+
     def _task_losses(
-        self, name: str, scenes: list[Scene], tokens: Tensor, hidden: Tensor, image_of: Tensor, nested: Nested
+        self, name: str, scenes: list[Scene], tokens: Tensor, hidden: Tensor, nested: Nested
     ) -> dict[str, Tensor]:
         """The task's own losses on the images that have routes of it."""
         phrases, targets = nested.phrases[name], nested.targets[name]
         counts = [len(p) for p in phrases]
         if not sum(counts):
             return {}
-        slots = self.network.slots(tokens, hidden, name).split(counts)
+        slots = [part.unbind(0) for part in self.network.slots(tokens, hidden, name).split(counts)]
         row = self.network.rows.tasks[self.network.rows.names.index(name)]
         used = [k for k, count in enumerate(counts) if count]
         routes = [

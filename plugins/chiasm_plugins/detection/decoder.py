@@ -49,12 +49,17 @@ class DetectionDecoder(nn.Module):
         self.towers = nn.ModuleList(nn.Sequential(Separable(WIDTH), Separable(WIDTH)) for _ in range(LEVELS))
         self.edges = nn.ModuleList(nn.Conv2d(WIDTH, 4 * BINS, 1) for _ in range(LEVELS))
         self.ask = nn.Sequential(
-            nn.LayerNorm(SLOTS * core.width), nn.Linear(SLOTS * core.width, 512), nn.GELU(), nn.Linear(512, LEVELS * (WIDTH + 1) + 1)
+            nn.LayerNorm(SLOTS * core.width),
+            nn.Linear(SLOTS * core.width, 512),
+            nn.GELU(),
+            nn.Linear(512, LEVELS * (WIDTH + 1) + 1),
         )
         with torch.no_grad():
             last: nn.Linear = self.ask[3]  # type: ignore[assignment]  # Sequential is typed by Module
             last.weight.mul_(0.1)
-            last.bias.view(-1)[WIDTH : LEVELS * (WIDTH + 1) : WIDTH + 1] = -4.0  # a location is rarely the thing asked for
+            last.bias.view(-1)[
+                WIDTH : LEVELS * (WIDTH + 1) : WIDTH + 1
+            ] = -4.0  # a location is rarely the thing asked for
         self.register_buffer("bins", torch.arange(BINS, dtype=torch.float32), persistent=False)
         self.weights = LossWeights()
         self._teacher: tuple[Teacher | None] = (None,)  # in a tuple: neither trained nor saved
@@ -62,7 +67,9 @@ class DetectionDecoder(nn.Module):
     def locate(self, maps: Sequence[Tensor]) -> Located:
         """Features and boxes of every location of B images, whose maps are (B, C, h, w) each."""
         features = [tower(level) for tower, level in zip(self.towers, self.levels(maps), strict=True)]
-        distances = torch.cat([edge(f).flatten(2) for edge, f in zip(self.edges, features, strict=True)], 2).transpose(1, 2)
+        distances = torch.cat([edge(f).flatten(2) for edge, f in zip(self.edges, features, strict=True)], 2).transpose(
+            1, 2
+        )
         centres, strides = self._grid(features)
         reach = distances.float().unflatten(2, (4, BINS)).softmax(-1) @ self.bins * strides[:, None]  # (B, L, 4)
         boxes = torch.cat([centres - reach[..., :2], centres + reach[..., 2:]], -1)
@@ -141,4 +148,6 @@ class DetectionDecoder(nn.Module):
 
 def _boxes(boxes: Tensor, scores: Tensor, limit: int) -> Boxes:
     rows = zip(boxes[:limit].tolist(), scores[:limit].tolist(), strict=True)
-    return Boxes(items=tuple(ScoredBox(box=Box(xyxy=(x0, y0, x1, y1)), score=score) for (x0, y0, x1, y1), score in rows))
+    return Boxes(
+        items=tuple(ScoredBox(box=Box(xyxy=(x0, y0, x1, y1)), score=score) for (x0, y0, x1, y1), score in rows)
+    )

@@ -42,7 +42,9 @@ def detection_losses(
 ) -> Mapping[str, Tensor]:
     """Named losses, weighted by `head.weights`."""
     weights, device = head.weights, located.distances.device
-    slots = pad_sequence([torch.stack([route.slots for route in rs]) for rs in routes], batch_first=True)  # (B, R, K, D)
+    slots = pad_sequence(
+        [torch.stack([route.slots for route in rs]) for rs in routes], batch_first=True
+    )  # (B, R, K, D)
     counts = torch.tensor([len(rs) for rs in routes])
     asked = (torch.arange(slots.shape[1])[None] < counts[:, None]).to(device, non_blocking=True)  # (B, R)
     logits, presence = (tensor.float() for tensor in head.judge(located, slots))
@@ -54,9 +56,11 @@ def detection_losses(
         taught = _teach(head, scenes)
         believed = _believed(taught, targets, slots.shape[1])
         quality = weights.truth * quality + (1 - weights.truth) * believed
-        losses["distances"] = weights.distances * _distance_loss(located.distances, taught)
     losses["score"] = weights.score * _score_loss(logits, quality, asked)
-    losses.update(_box_losses(located, assigned, weights))
+    if located.distances.requires_grad:  # the box head may be frozen while language learns
+        losses.update(_box_losses(located, assigned, weights))
+        if taught is not None:
+            losses["distances"] = weights.distances * _distance_loss(located.distances, taught)
     losses["presence"] = weights.presence * _presence_loss(presence, targets, asked)
     return losses
 
@@ -69,11 +73,16 @@ def _truth(
     for scene, of_image in zip(scenes, targets, strict=True):
         scale = torch.tensor([view_hw[1] / scene.size_hw[1], view_hw[0] / scene.size_hw[0]] * 2)
         boxes.append((torch.cat([t.boxes for t in of_image]) * scale)[:limit])
-        phrases.append(torch.cat([torch.full((len(t.boxes),), k) for k, t in enumerate(of_image)])[:limit])
+        counts = torch.tensor([len(t.boxes) for t in of_image])
+        phrases.append(torch.arange(len(of_image)).repeat_interleave(counts)[:limit])
     valid = [torch.ones(len(b), dtype=torch.bool) for b in boxes]
     padded = pad_sequence(boxes, batch_first=True)
     if padded.shape[1] == 0:  # nothing true in the whole batch: one padding box keeps the shapes
-        return Truth(torch.zeros(len(boxes), 1, 4), torch.zeros(len(boxes), 1, dtype=torch.long), torch.zeros(len(boxes), 1).bool())
+        return Truth(
+            torch.zeros(len(boxes), 1, 4),
+            torch.zeros(len(boxes), 1, dtype=torch.long),
+            torch.zeros(len(boxes), 1).bool(),
+        )
     return Truth(padded, pad_sequence(phrases, batch_first=True), pad_sequence(valid, batch_first=True))
 
 
@@ -90,12 +99,12 @@ def _believed(taught: Taught, targets: Sequence[Sequence[BoxTarget]], rows: int)
     classes = [[[CLASS_OF[n] for n in t.meaning if n in CLASS_OF] for t in of_image] for of_image in targets]
     deepest = max((len(c) for of_image in classes for c in of_image), default=0)
     nothing = taught.scores.shape[1]
-    index = torch.full((len(targets), rows, max(deepest, 1)), nothing)
-    for b, of_image in enumerate(classes):
-        for r, found in enumerate(of_image):
-            if found:
-                index[b, r, : len(found)] = torch.tensor(found)
-    index = index.to(taught.scores.device, non_blocking=True)
+    width = max(deepest, 1)
+    filled = [
+        [found + [nothing] * (width - len(found)) for found in [*of_image, *[[]] * (rows - len(of_image))]]
+        for of_image in classes
+    ]
+    index = torch.tensor(filled).to(taught.scores.device, non_blocking=True)  # (B, R, deepest)
     padded = F.pad(taught.scores, (0, 0, 0, 1))  # one class more that is nowhere
     believed = [padded.gather(1, index[:, :, k, None].expand(-1, -1, padded.shape[2])) for k in range(index.shape[2])]
     return torch.stack(believed).amax(0)
@@ -138,12 +147,10 @@ def _distance_loss(distances: Tensor, taught: Taught) -> Tensor:
 
 def _presence_loss(presence: Tensor, targets: Sequence[Sequence[BoxTarget]], asked: Tensor) -> Tensor:
     """Is the phrase in the picture at all? A group that is to be ignored says neither yes nor no."""
-    yes = torch.zeros(presence.shape)
-    sure = torch.ones(presence.shape)
-    for b, of_image in enumerate(targets):
-        for r, target in enumerate(of_image):
-            yes[b, r] = float(len(target.boxes) > 0)
-            sure[b, r] = float(len(target.boxes) > 0 or len(target.ignored) == 0)
-    weight = asked * sure.to(presence.device, non_blocking=True)
-    loss = F.binary_cross_entropy_with_logits(presence, yes.to(presence.device, non_blocking=True), reduction="none")
+    padding = [[False] * (presence.shape[1] - len(of_image)) for of_image in targets]
+    there = [[len(t.boxes) > 0 for t in of_image] + pad for of_image, pad in zip(targets, padding, strict=True)]
+    group = [[len(t.ignored) > 0 for t in of_image] + pad for of_image, pad in zip(targets, padding, strict=True)]
+    yes = torch.tensor(there).to(presence)
+    weight = asked * (1 - torch.tensor(group).to(presence) * (1 - yes))
+    loss = F.binary_cross_entropy_with_logits(presence, yes, reduction="none")
     return (loss * weight).sum() / weight.sum().clamp(min=1.0)

@@ -44,7 +44,10 @@ class Levels(nn.Module):
         self.one_grid = len(infos) < LEVELS
         if self.one_grid:
             grid = core.maps[-1]
-            infos = [MapInfo(grid.channels, stride) for stride in (grid.stride // 2, grid.stride, 2 * grid.stride, 4 * grid.stride)]
+            infos = [
+                MapInfo(grid.channels, stride)
+                for stride in (grid.stride // 2, grid.stride, 2 * grid.stride, 4 * grid.stride)
+            ]
             self.use = [len(core.maps) - 1]
         self.strides = tuple(info.stride for info in infos)
         self.lateral = nn.ModuleList(
