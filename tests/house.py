@@ -35,6 +35,7 @@ READING_ORDER = (
         "requests",
         "answer",
         "model",
+        "models",
         "loading",
         "evaluate",
         "train",

@@ -53,7 +53,7 @@ def _inside(folder: Path, top: str, closed: set[str]) -> Iterator[str]:
 def test_the_ten_lines_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As written, with the embedded model and a sample photograph."""
     pytest.importorskip("skimage")
-    if not (ROOT / "core" / "chiasm" / "models" / "nano" / "chiasm.json").is_file():
+    if not (ROOT / "core" / "chiasm" / "models" / "nano" / "weights" / "chiasm.json").is_file():
         pytest.skip("the embedded model is not in this tree")
     code = block("Ten lines", "python")
     assert len(code.splitlines()) <= 12

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 import torch
 from chiasm_registry import CheckpointError, ChiasmError, InputError, Task, TaskTable
@@ -15,11 +14,10 @@ from chiasm_registry.outputs import Notice
 from .assemble import assemble, markers_of
 from .checkpoint import Checkpoint, TaskFile, read_checkpoint, read_task_file
 from .model import Model
+from .models import model_folder
 from .routing.network import Network
 from .text import TEMPLATES, Template, Tokenizer
 from .weights import fill_core, fill_task, start_tasks
-
-EMBEDDED = Path(__file__).parent / "models"
 
 
 def load(
@@ -38,7 +36,7 @@ def load(
     the hook `chiasm_tasks`, for a notebook. What loading had to say is in `Model.notices`.
     """
     where = _device(device)
-    checkpoint = read_checkpoint(_folder(name_or_path))
+    checkpoint = read_checkpoint(model_folder(name_or_path))
     catalog = discover().extended(plugins) if plugins else discover()
     files = {**checkpoint.tasks, **_task_files(tasks_from)}
     chosen = _chosen(catalog, tasks)
@@ -68,22 +66,6 @@ def _device(device: str | torch.device) -> torch.device:
     except (RuntimeError, TypeError, AssertionError):
         raise InputError(f"device {shown(repr(device), 40)} cannot be used here; 'cpu' always can") from None
     return found
-
-
-def _folder(name_or_path: str | os.PathLike[str]) -> Path:
-    """An embedded model's folder, or the path as it is."""
-    if isinstance(name_or_path, str) and name_or_path.isidentifier() and not Path(name_or_path).exists():
-        embedded = EMBEDDED / name_or_path
-        if not embedded.is_dir():
-            known = sorted(path.name for path in EMBEDDED.iterdir() if path.is_dir() and not path.name.startswith("_"))
-            raise InputError(
-                f"no model {shown(name_or_path, 60)}: neither embedded ({', '.join(known)}) nor a folder here"
-            )
-        return embedded
-    try:
-        return Path(name_or_path)
-    except TypeError:
-        raise InputError(f"the model must be a name or a path, not {type(name_or_path).__name__}") from None
 
 
 def _task_files(paths: Sequence[str | os.PathLike[str]]) -> dict[str, TaskFile]:
@@ -116,7 +98,7 @@ def _template(checkpoint: Checkpoint) -> Template:
 def _fill_tasks(
     network: Network, table: TaskTable, tasks: dict[str, Task], files: dict[str, TaskFile], faults: dict[str, str]
 ) -> dict[str, str]:
-    """Weights into every task that has some; what the others lack, by name. Untrained ones start the same everywhere."""
+    """Weights into every task that has some; what others lack, by name. Untrained ones start the same everywhere."""
     lacking: dict[str, str] = {}
     start_tasks(network, tasks, list(tasks))
     for name in tasks:

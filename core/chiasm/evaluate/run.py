@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from chiasm_registry.errors import InputError, shown
 
 from ..files import write_whole
+from ..models import model_folder
 from .coco import CocoSet
 from .free import Free, asked_pairs, free_detections, routing_report
 from .guided import Guided, detections
@@ -72,11 +73,11 @@ class Outcome:
 
 def model_identity(name_or_path: str) -> str:
     """The model's name and, where its manifest is on disk, the manifest's hash: other weights are another model."""
-    for folder in (Path(name_or_path), Path(__file__).parent.parent / "models" / name_or_path):
-        manifest = folder / "chiasm.json"
-        if manifest.is_file():
-            return f"{name_or_path}@{sha256(manifest.read_bytes()).hexdigest()[:16]}"
-    return name_or_path
+    try:
+        manifest = (model_folder(name_or_path) / "chiasm.json").read_bytes()
+    except (InputError, OSError):
+        return name_or_path  # loading will say what is wrong with it
+    return f"{name_or_path}@{sha256(manifest).hexdigest()[:16]}"
 
 
 class Evaluation:
