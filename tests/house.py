@@ -25,7 +25,7 @@ DIRECTIONS = {
 }
 # core is read from left to right, and imports only look to the left
 READING_ORDER = (
-    *("limits", "files", "images", "text", "backbone", "routing", "result", "result_json", "drawing", "plot", "export"),
+    *("limits", "strict_json", "files", "images", "text", "backbone", "routing", "result", "result_json", "drawing", "plot", "export"),
     *(
         "checkpoint",
         "weights",

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from chiasm_registry.errors import CheckpointError, ChiasmError, InputError, PluginError, TrainingError
+    from chiasm_registry.outputs import UnknownOutput
 
     from .limits import LIMITS, Limits
     from .loading import load
     from .model import Model
-    from .result import Object, Result, UnknownOutput
+    from .result import Object, Result
 
     __version__: str
 
@@ -23,7 +24,7 @@ _HOMES = {
     "Model": "chiasm.model",
     "Result": "chiasm.result",
     "Object": "chiasm.result",
-    "UnknownOutput": "chiasm.result",
+    "UnknownOutput": "chiasm_registry.outputs",
     "LIMITS": "chiasm.limits",
     "Limits": "chiasm.limits",
     "ChiasmError": "chiasm_registry.errors",

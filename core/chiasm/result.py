@@ -46,12 +46,6 @@ class Object(BaseModel):
         return self.box if self.box is not None or self.mask is None else self.mask.box()
 
 
-class UnknownOutput(Output):
-    """An output read from JSON whose task is not installed; it keeps every field and writes them back unchanged."""
-
-    model_config = ConfigDict(extra="allow")
-
-
 class Result(BaseModel):
     """Everything said and shown for one image; `outputs` has one entry a route, empty ones included, by task."""
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from chiasm_registry.errors import InputError, shown
-from chiasm_registry.outputs import Output
+from chiasm_registry.outputs import Output, UnknownOutput
 from pydantic import BaseModel, ValidationError
 
 from .limits import LIMITS
-from .result import Result, UnknownOutput
+from .result import Result
+from .strict_json import parse_object
 
 if TYPE_CHECKING:
     from chiasm_registry.discovery import Catalog
@@ -32,35 +31,10 @@ def read_result(text: str | bytes, catalog: Catalog | None = None) -> Result:
 def _parse(text: str | bytes) -> dict[str, Any]:
     if not isinstance(text, str | bytes):
         raise InputError(f"a result's JSON must be str or bytes, not {type(text).__name__}")
-    if len(text) > LIMITS.json_bytes:
-        raise InputError(f"this JSON is larger than the limit of {LIMITS.json_bytes:,} bytes")
-    try:
-        fields = json.loads(text, parse_constant=_no_constant, parse_float=_finite, object_pairs_hook=_no_twins)
-    except json.JSONDecodeError as error:
-        raise InputError(f"a result must be JSON; this breaks at line {error.lineno}, column {error.colno}") from None
-    except (ValueError, RecursionError):  # not UTF-8, an endless integer, too deep
-        raise InputError("a result must be JSON in UTF-8 of sane depth and numbers; this is not") from None
-    if not isinstance(fields, dict):
-        raise InputError(f"a result's JSON is one object; this is a {type(fields).__name__}")
-    return fields
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise InputError(f"this JSON holds {shown(name)}; a result holds finite numbers only")
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    return number if math.isfinite(number) else _no_constant(digits)
-
-
-def _no_twins(pairs: Iterable[tuple[str, Any]]) -> dict[str, Any]:
-    fields: dict[str, Any] = {}
-    for key, value in pairs:
-        if key in fields:
-            raise InputError(f"this JSON holds the key {shown(key)!r} twice in one object")
-        fields[key] = value
-    return fields
+    data = text if isinstance(text, bytes) else text.encode("utf-8", "surrogatepass")
+    if len(data) > LIMITS.json_bytes:
+        raise InputError(f"this result's JSON is larger than the limit of {LIMITS.json_bytes:,} bytes")
+    return parse_object(data, "this result's JSON")
 
 
 def _check_format(found: object) -> None:

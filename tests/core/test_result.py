@@ -10,10 +10,10 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
-from chiasm.result import Object, Result, UnknownOutput
+from chiasm.result import Object, Result
 from chiasm_registry.errors import ChiasmError, InputError
 from chiasm_registry.geometry import Box, Mask
-from chiasm_registry.outputs import Boxes, Notice, ScoredBox
+from chiasm_registry.outputs import Boxes, Notice, ScoredBox, UnknownOutput
 from PIL import Image
 from pydantic import ValidationError
 
@@ -62,8 +62,8 @@ def damaged() -> list[tuple[str, str]]:
     good = example().to_json()
     fields = json.loads(good)
     return [
-        ("not json", "line 1, column 1"),
-        ("[]", "one object"),
+        ("not json", ":1:1: not JSON"),
+        ("[]", "JSON object"),
         (good[:-1] + ',"text":"twice"}', "twice"),
         (good.replace("0.75", "NaN", 1), "NaN"),
         (good.replace("3.5", "1e999", 1), "1e999"),

@@ -1,13 +1,10 @@
-"""Single files: read whole through one descriptor, written whole or not at all; hints for what is no weight file."""
+"""Single files, read whole through one descriptor; what is no weight file is called what it is."""
 
 from __future__ import annotations
 
 import errno
-import hashlib
 import os
 import stat
-from collections.abc import Iterable
-from pathlib import Path
 
 from chiasm_registry.errors import CheckpointError, shown
 
@@ -57,44 +54,3 @@ def refuse_lookalikes(data: bytearray, name: str) -> None:
         # A safetensors file may begin with any byte: its length of header. Zeros behind it tell the two apart.
         if data[:64].lstrip().startswith(magic) and data[3:8] != b"\0\0\0\0\0":
             raise CheckpointError(f"{name} {fact}")
-
-
-def store(path: Path, chunks: Iterable[bytes | memoryview]) -> tuple[int, str]:
-    """Writes a new file and waits until the disk has it; size and sha256 of what was written."""
-    digest, size = hashlib.sha256(), 0
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0), 0o666)
-    with os.fdopen(descriptor, "wb") as file:
-        for chunk in chunks:
-            file.write(chunk)
-            digest.update(chunk)
-            size += len(chunk)
-        file.flush()
-        os.fsync(file.fileno())
-    return size, digest.hexdigest()
-
-
-def sync_folder(folder: Path) -> None:
-    """A rename is on disk only when its folder is."""
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def write_file(path: str | os.PathLike[str], chunks: Iterable[bytes | memoryview]) -> None:
-    """One file under its name, replacing what was there, or nothing changed."""
-    target = Path(path)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    try:
-        store(temporary, chunks)
-        os.replace(temporary, target)
-        sync_folder(target.parent)
-    except (OSError, ValueError) as error:
-        temporary.unlink(missing_ok=True)
-        raise CheckpointError(
-            f"cannot write '{shown(path)}'; its folder must exist, be writable and have room"
-        ) from error
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

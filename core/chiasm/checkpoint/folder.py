@@ -14,7 +14,8 @@ from pathlib import Path
 
 from chiasm_registry.errors import CheckpointError, shown
 
-from .files import read_file, store, sync_folder
+from ..files import store, sync_folder
+from .files import read_file
 from .manifest import BESIDE, MANIFEST, FileEntry, Manifest, parse_manifest
 
 Chunks = Callable[[], Iterable[bytes | memoryview]]

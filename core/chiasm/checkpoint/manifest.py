@@ -9,7 +9,7 @@ from chiasm_registry.errors import CheckpointError, shown
 from chiasm_registry.spec import TaskName, TaskToken
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
-from .strictjson import strict_json
+from ..strict_json import parse_object
 
 FORMAT = 1
 MANIFEST = "chiasm.json"
@@ -73,7 +73,7 @@ def task_file_name(task: str) -> str:
 
 def parse_manifest(data: bytes, name: str) -> Manifest:
     """A checked manifest, or a `CheckpointError` that says what is wrong with it."""
-    value = strict_json(data, name)
+    value = parse_object(data, name, error=CheckpointError)
     version = value.get("format")
     if type(version) is not int:
         raise CheckpointError(f"{name} names no format; it is not a manifest of chiasm")

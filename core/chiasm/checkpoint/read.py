@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from chiasm_registry.errors import CheckpointError, shown
 
-from chiasm.limits import LIMITS
-
+from ..limits import LIMITS
+from ..strict_json import parse_object
 from .config import check_config
 from .files import read_file
 from .folder import is_temporary, load_manifest, pending
 from .manifest import BESIDE, CONFIG, MANIFEST, TOKENIZER, Manifest, TaskEntry, task_file_name
-from .strictjson import strict_json
 from .taskfile import TaskFile, parse_task_file
 from .tensors import read_tensors
 
@@ -47,7 +46,7 @@ def read_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
     manifest = load_manifest(root / (pending(MANIFEST) if committed else MANIFEST))
     _refuse_unlisted(root, names, set(manifest.files) | _replaced(root, committed))
     read = _Reader(root, manifest, committed)
-    config = strict_json(read(CONFIG), CONFIG)
+    config = parse_object(read(CONFIG), CONFIG, error=CheckpointError)
     check_config(config, CONFIG)
     tokenizer_json = _text(read(TOKENIZER))
     core = _core(read, manifest)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING
 from chiasm_registry.errors import CheckpointError, shown
 from pydantic import ValidationError
 
-from .files import read_file, write_file
+from ..files import write_whole
+from ..strict_json import parse_object
+from .files import read_file
 from .manifest import TaskEntry
-from .strictjson import strict_json
 from .tensors import read_tensors, tensor_chunks
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def parse_task_file(data: bytearray, name: str) -> TaskFile:
     if _KEY not in metadata:
         raise CheckpointError(f"{name} is not a task's file of chiasm: its header has no '{_KEY}'")
     text = metadata[_KEY].encode("utf-8", "replace")
-    strict_json(text, name)
+    parse_object(text, name, error=CheckpointError)
     try:
         entry = TaskEntry.model_validate_json(text)
     except ValidationError as error:
@@ -99,7 +100,7 @@ def parse_task_file(data: bytearray, name: str) -> TaskFile:
 
 def write_task_file(path: str | os.PathLike[str], task: TaskFile) -> None:
     """`task` as a file of its own; written whole or not at all."""
-    write_file(path, task_chunks(task))
+    write_whole(path, task_chunks(task), error=CheckpointError)
 
 
 def read_task_file(path: str | os.PathLike[str]) -> TaskFile:

@@ -14,9 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from chiasm_registry.errors import CheckpointError, shown
 
-from chiasm.limits import LIMITS
-
-from .strictjson import strict_json
+from ..limits import LIMITS
+from ..strict_json import parse_object
 
 if TYPE_CHECKING:
     import torch
@@ -56,7 +55,7 @@ def parse_header(data: bytes | bytearray | memoryview, name: str) -> Header:
         raise CheckpointError(f"{name} is not a safetensors file: its header claims {length} bytes")
     if 8 + length > len(data):
         raise CheckpointError(f"{name} is truncated inside its header")
-    table = strict_json(bytes(data[8 : 8 + length]), name)
+    table = parse_object(bytes(data[8 : 8 + length]), name, error=CheckpointError)
     metadata = _metadata(table.pop(_METADATA, {}), name)
     if len(table) > LIMITS.tensors:
         raise CheckpointError(f"{name} holds {len(table)} tensors; the limit is {LIMITS.tensors}")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from chiasm_registry.errors import CheckpointError
 from pydantic import ValidationError
 
+from ..strict_json import parse_object
 from .config import check_config
 from .folder import Chunks, write_set
 from .manifest import (
@@ -25,7 +26,6 @@ from .manifest import (
     shard_names,
     task_file_name,
 )
-from .strictjson import strict_json
 from .taskfile import TaskFile, task_chunks
 from .tensors import tensor_chunks
 
@@ -86,7 +86,7 @@ def _json(value: dict[str, Any], name: str) -> Iterator[bytes]:
         data = json.dumps(value, indent=1, allow_nan=False, ensure_ascii=False).encode() + b"\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise CheckpointError(f"{name} would not be plain JSON; give numbers, text, lists and objects only") from error
-    strict_json(data, name)
+    parse_object(data, name, error=CheckpointError)
     yield data
 
 

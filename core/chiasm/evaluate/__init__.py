@@ -1,6 +1,6 @@
 """Measuring: COCO files behind guards, scoring by pycocotools in a process of its own, guided and free evaluation.
 
-    strict_json -> rows, segments -> coco, results -> child, score -> report
+    rows, segments -> coco, results -> child, score -> report
     photos, parts, ranks -> guided | requests, free, routing -> run
 """
 

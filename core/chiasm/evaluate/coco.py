@@ -12,10 +12,10 @@ from chiasm_registry.errors import InputError, shown
 from chiasm_registry.rle import MAX_PIXELS, Rle
 
 from ..limits import LIMITS, Limits
+from ..strict_json import name_of, parse_json, read_bytes
 from . import rows
 from .rows import Four, RowError, read_rows, refuse_twice
 from .segments import Polygons, truth_mask
-from .strict_json import name_of, parse_json, read_bytes
 
 
 @dataclass(frozen=True, slots=True)

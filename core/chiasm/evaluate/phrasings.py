@@ -9,7 +9,7 @@ from random import Random
 
 from chiasm_registry.errors import InputError, shown
 
-from .strict_json import name_of
+from ..strict_json import name_of
 
 PACKAGED = Path(__file__).with_name("phrasings.txt")
 SLOT = "{names}"

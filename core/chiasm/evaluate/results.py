@@ -10,11 +10,11 @@ from chiasm_registry.errors import InputError
 from chiasm_registry.rle import Rle
 
 from ..limits import LIMITS, Limits
+from ..strict_json import name_of, read_json
 from . import rows
 from .coco import CocoSet
 from .rows import Four, RowError, kind_of, read_rows
 from .segments import result_mask
-from .strict_json import name_of, read_json
 
 
 @dataclass(frozen=True, slots=True)

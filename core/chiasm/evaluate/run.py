@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from chiasm_registry.errors import InputError, shown
 
-from ..files import write_whole
+from ..files import write_json, write_whole
 from ..models import model_folder
 from .coco import CocoSet
 from .free import Free, asked_pairs, free_detections, routing_report
@@ -137,7 +137,7 @@ class Evaluation:
         report |= {"model": self.model_name, "tasks": list(self.plan.tasks), **extra}
         report |= {"skipped": len(faults), "notices": dict(notices)}
         if self.plan.out is not None:
-            write_whole(self.plan.out / "report.json", json.dumps(report, ensure_ascii=False, indent=1).encode())
+            write_json(self.plan.out / "report.json", report)
         told = [f"{count} images: {text}" for text, count in notices.most_common(10)]
         told += [f"skipped: {shown(fault, 150)}" for fault in faults]
         return Outcome(report, scores, (*self.plan.truth.notes, *told))

@@ -13,7 +13,7 @@ from typing import Any
 
 from chiasm_registry.errors import TrainingError, shown
 
-from .files import guarded_write
+from ..files import guarded_write
 
 NAME = "run.lock"
 
@@ -23,7 +23,7 @@ def run_lock(out: Path) -> Iterator[None]:
     """Hold `out` for this process, or TrainingError naming the process that holds it."""
     path = out / NAME
     me = _process(os.getpid())
-    with guarded_write(path), path.open("a+", encoding="utf-8") as file:
+    with guarded_write(path, TrainingError), path.open("a+", encoding="utf-8") as file:
         # The system's lock only guards the lines here: workers inherit open files and outlive a killed parent.
         fcntl.flock(file, fcntl.LOCK_EX)
         file.seek(0)

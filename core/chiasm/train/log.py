@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
-from .files import TEMPORARY, guarded_write
+from chiasm_registry.errors import TrainingError
+
+from ..files import guarded_write, write_whole
 
 NAME = "log.jsonl"
 
@@ -19,10 +20,8 @@ class RunLog:
         self._path = out / NAME
         kept = [line for line in read_log(out) if line["step"] <= step]
         self._named = {line["id"] for line in kept if line["kind"] == "bad sample"}
-        partial = self._path.with_name(f".{NAME}{TEMPORARY}")
-        with guarded_write(self._path):
-            partial.write_text("".join(json.dumps(line) + "\n" for line in kept), "utf-8")
-            os.replace(partial, self._path)
+        write_whole(self._path, "".join(json.dumps(line) + "\n" for line in kept).encode(), error=TrainingError)
+        with guarded_write(self._path, TrainingError):
             self._file = self._path.open("a", encoding="utf-8")
 
     @property
@@ -32,7 +31,7 @@ class RunLog:
 
     def write(self, kind: str, step: int, **values: Any) -> None:
         """Append one line."""
-        with guarded_write(self._path):
+        with guarded_write(self._path, TrainingError):
             self._file.write(json.dumps({"kind": kind, "step": step, **values}) + "\n")
             self._file.flush()
 

@@ -19,10 +19,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from transformers import Trainer, TrainerCallback, TrainingArguments
 
+from ..files import write_json
 from . import state as states
 from .config import TrainConfig
 from .ema import Ema
-from .files import write_json
 from .log import RunLog
 from .losses import LossSums, Saved, means
 from .optimizer import make_optimizer, make_schedule
@@ -184,7 +184,8 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
             states.save_tensors(folder / states.OPTIMIZER, states.optimizer_tensors(self.optimizer))
             self.state.save_to_json(str(folder / "trainer_state.json"))
             sums, randoms = [one[0] for one in everyones], [one[1] for one in everyones]
-            write_json(folder / STATE, {"step": step, "run": self.run.identity, "losses": sums, "random": randoms})
+            state = {"step": step, "run": self.run.identity, "losses": sums, "random": randoms}
+            write_json(folder / STATE, state, error=TrainingError)
 
         write_checkpoint(root, step, fill, keep=self.run.config.run.keep)
         save_model(self.build, self.ema, self.run.out / MODEL)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from .ema import Ema
-from .files import replace_folder
+from .folders import replace_folder
 
 
 class Build(Protocol):

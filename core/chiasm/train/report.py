@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from .files import write_json
+from chiasm_registry.errors import TrainingError
+
+from ..files import write_json
 
 NAME = "report.json"
 
@@ -65,7 +67,7 @@ class Progress:
 
 def write_report(out: Path, report: Mapping[str, Any]) -> None:
     """Write `report.json`."""
-    write_json(out / NAME, dict(report))
+    write_json(out / NAME, dict(report), error=TrainingError)
 
 
 def report_lines(report: Mapping[str, Any]) -> list[str]:

@@ -14,7 +14,8 @@ from typing import Any
 
 from chiasm_registry.errors import TrainingError, shown
 
-from .files import TEMPORARY, replace_folder, sha256, write_json
+from ..files import write_json
+from .folders import TEMPORARY, replace_folder, sha256
 
 MARKER, STATE = "complete.json", "state.json"
 
@@ -25,7 +26,7 @@ def write_checkpoint(root: Path, step: int, fill: Callable[[Path], None], *, kee
     def fill_and_seal(folder: Path) -> None:
         fill(folder)
         files = {p.name: {"size": p.stat().st_size, "sha256": sha256(p)} for p in sorted(folder.iterdir())}
-        write_json(folder / MARKER, {"files": files})
+        write_json(folder / MARKER, {"files": files}, error=TrainingError)
 
     replace_folder(root / f"step-{step:08d}", fill_and_seal)
     for old in _by_step(root)[keep:]:

@@ -18,8 +18,9 @@ from chiasm_registry.errors import TrainingError, shown
 from transformers import TrainingArguments
 from transformers import logging as transformers_logging
 
+from ..files import guarded_write
 from .config import TrainConfig
-from .files import guarded_write, restore_folder
+from .folders import restore_folder
 from .lock import run_lock
 from .log import NAME as LOG
 from .log import RunLog
@@ -143,7 +144,7 @@ def _arguments(config: TrainConfig, out: Path) -> TrainingArguments:
 
 
 def _make(out: Path) -> None:
-    with guarded_write(out):
+    with guarded_write(out, TrainingError):
         out.mkdir(parents=True, exist_ok=True)
 
 

@@ -300,7 +300,7 @@ def test_names_of_cases_are_unique() -> None:
 
 def test_too_large_a_file_is_refused_at_once(tmp_path: Path) -> None:
     """8: a file over the limit is refused by its size, before a byte is read."""
-    from chiasm.evaluate.strict_json import read_json
+    from chiasm.strict_json import read_json
     from chiasm_registry.errors import InputError
 
     path = tmp_path / "large.json"
@@ -316,7 +316,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     """A missing file, a folder and a pipe are refused, and the pipe does not hold us."""
     import os
 
-    from chiasm.evaluate.strict_json import read_json
+    from chiasm.strict_json import read_json
     from chiasm_registry.errors import InputError
 
     os.mkfifo(tmp_path / "pipe")

@@ -1,4 +1,7 @@
-"""JSON to the letter: refuses NaN, infinities, duplicate keys, lone surrogates, a BOM, depth and huge numbers."""
+"""JSON to the letter: refuses NaN, infinities, duplicate keys, lone surrogates, a BOM, depth and huge numbers.
+
+Every fault is one line of the caller's `error`, with the file's name in front and line:column where there is one.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,9 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NoReturn
 
-from chiasm_registry.errors import InputError, shown
+from chiasm_registry.errors import ChiasmError, InputError, shown
 
-from ..limits import LIMITS, Limits
+from .limits import LIMITS, Limits
 
 MAX_DIGITS = 20  # of a whole number; more are no id, no count and no pixel
 
@@ -25,12 +28,12 @@ _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _STEP = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 
 
-class _LiteralError(Exception):
-    """A literal or a key that the standard or a limit forbids; `literal` is looked up in the text for its place."""
+class _NotStrictError(Exception):
+    """What the standard or a limit forbids, and where: at `place`, or where `literal` stands in the text."""
 
-    def __init__(self, fact: str, literal: str | None = None) -> None:
+    def __init__(self, fact: str, literal: str | None = None, *, place: str = "") -> None:
         super().__init__(fact)
-        self.literal = literal
+        self.literal, self.place = literal, place
 
 
 def name_of(path: Path, limit: int = 60) -> str:
@@ -64,36 +67,53 @@ def read_json(path: Path, limits: Limits = LIMITS) -> Any:
     return parse_json(read_bytes(path, limits), name_of(path), limits)
 
 
-def parse_json(data: bytes, name: str, limits: Limits = LIMITS) -> Any:
-    """The value of strict JSON in UTF-8; `name` stands in front of every message."""
-    text = _decoded(data, name)
-    depth = max(accumulate(map(_STEP.__getitem__, _STRING.sub(b"", data).translate(None, _NOT_BRACKETS))), default=0)
-    if depth > limits.json_depth:
-        raise InputError(f"{name}: nested {depth:,} deep; at most {limits.json_depth} levels are read")
-    try:
-        value = json.loads(
-            text, parse_float=_float, parse_int=_int, parse_constant=_constant, object_pairs_hook=_object
-        )
-    except json.JSONDecodeError as error:
-        raise InputError(f"{name}:{error.lineno}:{error.colno}: not JSON here; the file is cut or damaged") from None
-    except _LiteralError as refused:
-        raise InputError(f"{name}{_place(text, refused.literal)}: {refused}") from None
-    if _SURROGATE.search(data):
-        _refuse_surrogates(value, name)
+def parse_object(
+    data: bytes | bytearray, name: str, limits: Limits = LIMITS, *, error: type[ChiasmError] = InputError
+) -> dict[str, Any]:
+    """As `parse_json`, for files that hold one object."""
+    value = parse_json(data, name, limits, error=error)
+    if not isinstance(value, dict):
+        raise error(f"{name}: must hold a JSON object, not a {type(value).__name__}")
     return value
 
 
-def _decoded(data: bytes, name: str) -> str:
+def parse_json(
+    data: bytes | bytearray, name: str, limits: Limits = LIMITS, *, error: type[ChiasmError] = InputError
+) -> Any:
+    """The value of strict JSON in UTF-8; `name` stands in front of every message."""
+    try:
+        text = _decoded(data)
+        _check_depth(data, limits.json_depth)
+        value = json.loads(
+            text, parse_float=_float, parse_int=_int, parse_constant=_constant, object_pairs_hook=_object
+        )
+        if _SURROGATE.search(data):
+            _refuse_surrogates(value)
+    except json.JSONDecodeError as fault:
+        raise error(f"{name}:{fault.lineno}:{fault.colno}: not JSON here; the file is cut or damaged") from None
+    except _NotStrictError as fault:
+        raise error(f"{name}{fault.place or _place(text, fault.literal)}: {fault}") from None
+    return value
+
+
+def _check_depth(data: bytes | bytearray, most: int) -> None:
+    """Brackets outside strings are counted before anything is parsed: the parser would recurse."""
+    depth = max(accumulate(map(_STEP.__getitem__, _STRING.sub(b"", data).translate(None, _NOT_BRACKETS))), default=0)
+    if depth > most:
+        raise _NotStrictError(f"nested {depth:,} deep; at most {most} levels are read")
+
+
+def _decoded(data: bytes | bytearray) -> str:
     if data.startswith((codecs.BOM_UTF8, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        raise InputError(f"{name}:1:1: begins with a byte order mark; save it as UTF-8 without BOM")
+        raise _NotStrictError("begins with a byte order mark; save it as UTF-8 without BOM", place=":1:1")
     if not data.strip():
-        raise InputError(f"{name}:1:1: empty; it must hold JSON")
+        raise _NotStrictError("empty; it must hold JSON", place=":1:1")
     try:
         return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        column = error.start - data.rfind(b"\n", 0, error.start)
-        raise InputError(f"{name}:{line}:{column}: not UTF-8 here; save the file as UTF-8") from None
+    except UnicodeDecodeError as fault:
+        line = data.count(b"\n", 0, fault.start) + 1
+        column = fault.start - data.rfind(b"\n", 0, fault.start)
+        raise _NotStrictError("not UTF-8 here; save the file as UTF-8", place=f":{line}:{column}") from None
 
 
 def _place(text: str, literal: str | None) -> str:
@@ -109,18 +129,18 @@ def _place(text: str, literal: str | None) -> str:
 def _float(literal: str) -> float:
     value = float(literal)
     if not math.isfinite(value):
-        raise _LiteralError(f"{shown(literal, 30)} is too large for a number", literal)
+        raise _NotStrictError(f"{shown(literal, 30)} is too large for a number", literal)
     return value
 
 
 def _int(literal: str) -> int:
     if len(literal) > MAX_DIGITS:
-        raise _LiteralError(f"a whole number of {len(literal):,} characters; at most {MAX_DIGITS} are read", literal)
+        raise _NotStrictError(f"a whole number of {len(literal):,} characters; at most {MAX_DIGITS} are read", literal)
     return int(literal)
 
 
 def _constant(literal: str) -> NoReturn:
-    raise _LiteralError(f"{literal} is not JSON; write a finite number", literal)
+    raise _NotStrictError(f"{literal} is not JSON; write a finite number", literal)
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -128,11 +148,11 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for place, key in enumerate(keys) if key in keys[:place])
-        raise _LiteralError(f"the key '{shown(twice, 40)}' stands twice in one object; keep one")
+        raise _NotStrictError(f"the key '{shown(twice, 40)}' stands twice in one object; keep one")
     return row
 
 
-def _refuse_surrogates(value: Any, name: str) -> None:
+def _refuse_surrogates(value: Any) -> None:
     """Escapes such as \\ud800 without their second half: no file and no terminal can hold them."""
     waiting = [value]
     while waiting:
@@ -143,4 +163,4 @@ def _refuse_surrogates(value: Any, name: str) -> None:
         elif isinstance(item, list):
             waiting.extend(item)
         elif isinstance(item, str) and any("\ud800" <= letter <= "\udfff" for letter in item):
-            raise InputError(f"{name}: text with half a character (a lone surrogate escape): '{shown(item, 40)}'")
+            raise _NotStrictError(f"text with half a character (a lone surrogate escape): '{shown(item, 40)}'")
