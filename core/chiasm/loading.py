@@ -43,7 +43,7 @@ def load(
     table = TaskTable.build(chosen.values(), checkpoint.manifest.tasks)
     template = _template(checkpoint)
     tokenizer = Tokenizer.from_json(checkpoint.tokenizer_json).with_tasks(table.tokens)
-    network = assemble(checkpoint.config, table, chosen)
+    network = assemble(checkpoint.config, table, chosen, blank=True)
     fill_core(network, checkpoint.core)
     faults = _fill_tasks(network, table, chosen, files, checkpoint.faults)
     network.requires_grad_(False).eval().to(where, dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16))

@@ -24,6 +24,7 @@ class InternVL(nn.Module):
     def __init__(self, config: InternVLConfig, *, trunk: bool = False, max_tiles: int = 12) -> None:
         super().__init__()
         self.internvl = InternVLForConditionalGeneration(config)
+        self.internvl.tie_weights()  # a construction without initial values leaves that out
         vision = config.vision_config
         self.trunk = trunk
         if trunk:

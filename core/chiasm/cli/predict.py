@@ -44,12 +44,14 @@ def command(
     phrases = _phrases(find, names, ask)
     from .progress import Progress
     from .report import Report
+    from .start import kept_for_good
 
     report = Report(out, images, as_json=as_json)
     with Progress(len(images), "loading the model") as progress:
-        import chiasm
+        with kept_for_good():
+            import chiasm
 
-        loaded = chiasm.load(model, device=device)
+            loaded = chiasm.load(model, device=device)
         progress.say("looking")
         verb, words = (loaded.detect, phrases) if ask is None else (loaded.ask, ask)
         for source, answer in _answers(partial(verb, threshold=threshold, max_objects=max_objects), images, words):
