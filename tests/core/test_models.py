@@ -66,13 +66,16 @@ def test_a_card_names_every_config_and_the_sizes_in_them(folder: Path) -> None:
     from chiasm.assemble import assemble
     from chiasm_registry import TaskTable, discover
 
-    card = (folder / "README.md").read_text()
+    catalog, card = discover(), (folder / "README.md").read_text()
     configs = sorted((folder / "train").glob("*.yaml"))
     assert configs
     assert all(f"`train/{path.name}`" in card for path in configs)
     model = yaml.safe_load(configs[0].read_text())["model"]
     text = {**model["internvl"]["text_config"], "vocab_size": model["vocabulary"]}
-    tasks = {name: discover().task(name) for name in yaml.safe_load(configs[0].read_text())["tasks"]}
+    wanted = yaml.safe_load(configs[0].read_text())["tasks"]
+    if not catalog.tasks.keys() >= wanted.keys():
+        pytest.skip("a task of the model is not installed")
+    tasks = {name: catalog.task(name) for name in wanted}
     network = assemble(
         {**model, "internvl": {**model["internvl"], "image_token_id": 0, "text_config": text}},
         TaskTable.build(list(tasks.values())),
