@@ -1,4 +1,7 @@
-"""InternVL as a `Backbone`, on transformers' own classes: InternViT or a convolutional trunk, pixel shuffle, MLP, language model."""
+"""InternVL as a `Backbone`, on transformers' own classes; a convolutional trunk may stand for the patch embedding.
+
+A configuration that describes no such model, or one whose image grid cannot be shuffled, is refused.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,14 @@ from typing import Any
 
 import torch
 from chiasm_registry import CheckpointError, CoreInfo, MapInfo
+from chiasm_registry.errors import shown
 from torch import Tensor, nn
 from transformers import InternVLConfig, InternVLForConditionalGeneration
 
 from .protocol import Seen
 from .trunk import TrunkPatches
+
+MOST_TILES = 256
 
 
 class InternVL(nn.Module):
@@ -29,10 +35,11 @@ class InternVL(nn.Module):
         self.trunk = trunk
         if trunk:
             self.internvl.model.vision_tower.embeddings.patch_embeddings = TrunkPatches(vision.hidden_size)
-        self.tile, self.patch = vision.image_size[0], vision.patch_size[0]
+        self.tile, self.patch = _grid(config, trunk)
         self.max_tiles = max_tiles
         self.tokens_per_tile = int((self.tile // self.patch * config.downsample_ratio) ** 2)
         self.vocabulary = config.text_config.vocab_size
+        self.positions = config.text_config.max_position_embeddings
         self.info = CoreInfo(
             width=config.text_config.hidden_size, maps=self._map_infos(vision.hidden_size), dtype=torch.float32
         )
@@ -45,20 +52,27 @@ class InternVL(nn.Module):
 
     def see(self, tiles: Tensor) -> Seen:
         """Tiles (T, 3, S, S) to tokens (T, N, D) and maps; the projector works on the grid without the class token."""
-        model, vision = self.internvl.model, self.internvl.model.vision_tower
+        model = self.internvl.model
         maps: tuple[Tensor, ...] = ()
         if self.trunk:
-            stem = vision.embeddings.patch_embeddings
-            maps = stem.trunk(tiles)
-            patches = stem.patches(maps)
-            patches = torch.cat([vision.embeddings.cls_token.expand(len(patches), -1, -1), patches], 1)
-            hidden = vision.encoder(patches + vision.embeddings.position_embeddings).last_hidden_state
+            maps = model.vision_tower.embeddings.patch_embeddings.trunk(tiles)
+            hidden = self._trunk_tokens(maps)
         else:
-            hidden = vision(pixel_values=tiles).last_hidden_state
+            hidden = model.vision_tower(pixel_values=tiles).last_hidden_state
         side = self.tile // self.patch
-        grid = hidden[:, 1:].unflatten(1, (side, side))  # (T, h, w, C)
+        grid = hidden[:, 1:].reshape(len(hidden), side, side, -1)  # (T, h, w, C)
         shuffled = model.pixel_shuffle(grid, scale_factor=self.internvl.config.downsample_ratio).flatten(1, 2)
         return Seen(model.multi_modal_projector(shuffled), maps or (grid.permute(0, 3, 1, 2),))
+
+    def _trunk_tokens(self, maps: tuple[Tensor, ...]) -> Tensor:
+        """The trunk's maps to hidden states (T, 1 + h * w, C), the class token first."""
+        vision = self.internvl.model.vision_tower
+        patches = vision.embeddings.patch_embeddings.patches(maps)
+        patches = torch.cat([vision.embeddings.cls_token.expand(len(patches), -1, -1), patches], 1)
+        if vision.embeddings.position_embeddings is not None:
+            patches = patches + vision.embeddings.position_embeddings
+        hidden: Tensor = vision.layernorm(vision.encoder(patches).last_hidden_state)
+        return hidden
 
     def trunk_parameters(self) -> Iterator[nn.Parameter]:
         """The parameters that the scene's maps depend on."""
@@ -87,14 +101,41 @@ class InternVL(nn.Module):
         logits: Tensor = self.internvl.lm_head(hidden)
         return logits
 
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """The input embedding and the head, (V, D) each."""
+        return self.internvl.get_input_embeddings().weight.detach(), self.internvl.lm_head.weight.detach()
+
 
 def build_internvl(config: Mapping[str, Any]) -> InternVL:
-    """A freshly initialised backbone from a checkpoint's `config.json`: `{"internvl": {...}, "trunk": bool, "max_tiles": int}`."""
+    """A freshly initialised backbone from a checkpoint's `config.json`.
+
+    Its keys: `internvl` (transformers' own configuration), `trunk` (bool), `max_tiles` (of one image).
+    """
+    trunk, max_tiles = config.get("trunk", False), config.get("max_tiles", 12)
+    if type(trunk) is not bool:
+        raise CheckpointError(f"config.json: trunk is {shown(repr(trunk), 40)}; it must be true or false")
+    if type(max_tiles) is not int or not 1 <= max_tiles <= MOST_TILES:
+        raise CheckpointError(f"config.json: max_tiles is {shown(repr(max_tiles), 40)}; it must be 1 to {MOST_TILES}")
     try:
         internvl = InternVLConfig(**config["internvl"])
-    except (KeyError, TypeError, ValueError) as error:
+        internvl._attn_implementation = "sdpa"
+        return InternVL(internvl, trunk=trunk, max_tiles=max_tiles)
+    except CheckpointError:
+        raise
+    except Exception as error:  # the libraries raise many kinds, and quote the whole configuration
         raise CheckpointError(
-            "config.json does not describe an InternVL model; its key 'internvl' is missing or malformed"
+            "config.json does not describe an InternVL model that can be built; look at its key 'internvl'"
         ) from error
-    internvl._attn_implementation = "sdpa"
-    return InternVL(internvl, trunk=bool(config.get("trunk", False)), max_tiles=int(config.get("max_tiles", 12)))
+
+
+def _grid(config: InternVLConfig, trunk: bool) -> tuple[int, int]:
+    """Side of a tile and of a patch in pixels; refused unless patches fill the tile and can be shuffled."""
+    (height, width), (patch, patch_width) = config.vision_config.image_size, config.vision_config.patch_size
+    side = height // patch * config.downsample_ratio
+    if height != width or patch != patch_width or height % patch or side < 1 or side != int(side):
+        raise CheckpointError(
+            "config.json: image_size and patch_size must give a square grid that downsample_ratio divides"
+        )
+    if trunk and patch != TrunkPatches.grid_stride:
+        raise CheckpointError(f"config.json: with a trunk patch_size must be {TrunkPatches.grid_stride}, not {patch}")
+    return height, patch

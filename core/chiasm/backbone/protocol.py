@@ -6,10 +6,11 @@ V base vocabulary   C, h, w channels, rows and columns of a feature map
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple, Protocol
 
 from chiasm_registry import CoreInfo
-from torch import Tensor
+from torch import Tensor, nn
 
 
 class Seen(NamedTuple):
@@ -27,6 +28,7 @@ class Backbone(Protocol):
     max_tiles: int
     tokens_per_tile: int  # N
     vocabulary: int  # V, rows of the input embedding
+    positions: int  # of one sequence, the most it was built for
 
     def see(self, tiles: Tensor) -> Seen:
         """Tiles (T, 3, S, S), ImageNet-normalised RGB, to image tokens and feature maps."""
@@ -46,4 +48,12 @@ class Backbone(Protocol):
 
     def head(self, hidden: Tensor) -> Tensor:
         """(..., D) hidden states to (..., V) logits."""
+        ...
+
+    def matrices(self) -> tuple[Tensor, Tensor]:
+        """The input embedding and the head, (V, D) each; they may be one and the same."""
+        ...
+
+    def trunk_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that the scene's maps depend on."""
         ...

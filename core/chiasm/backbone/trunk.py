@@ -82,7 +82,8 @@ class GhostBlock(nn.Module):
         first = torch.cat([first, act(self.g1_cheap(first))], 1)
         second = self.g2_primary(first)
         second = torch.cat([second, self.g2_cheap(second)], 1)
-        return second + self.short_pw(self.short_dw(x))
+        shortcut: Tensor = self.short_pw(self.short_dw(x))
+        return second + shortcut
 
 
 class Trunk(nn.Module):
@@ -138,7 +139,7 @@ class TrunkPatches(nn.Module):
         fine, grid, *coarse = (
             project(tower(m)) for tower, project, m in zip(self.towers, self.project, maps[1:], strict=True)
         )
-        total = grid + F.max_pool2d(fine, 2) + sum(resize_like(level, grid) for level in coarse)
+        total: Tensor = grid + F.max_pool2d(fine, 2) + sum(resize_like(level, grid) for level in coarse)
         return total.flatten(2).transpose(1, 2)
 
     def forward(self, pixels: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import cast
 
 import torch
 from chiasm_registry import TaskTable
@@ -24,10 +25,10 @@ class Network(nn.Module):
     @property
     def backbone(self) -> Backbone:
         """The backbone by its protocol."""
-        return self.backbone_module  # type: ignore[return-value]  # fulfils Backbone, which nn.Module's typing cannot say
+        return cast(Backbone, self.backbone_module)
 
     def embed(self, ids: Tensor, image_id: int, image_tokens: Tensor | None = None) -> Tensor:
-        """(B, L) ids of the whole space to (B, L, D); `image_tokens` (M, D) fill the M places of `image_id`, row by row."""
+        """(B, L) ids of the whole space to (B, L, D); `image_tokens` (M, D) fill the places of `image_id` in order."""
         embeds = self.rows.embed(ids, self.backbone.embed(ids.clamp(max=self.rows.base - 1)))
         if image_tokens is None:
             return embeds
@@ -41,8 +42,8 @@ class Network(nn.Module):
     def slots(self, ids: Tensor, hidden: Tensor, task: str) -> Tensor:
         """Hidden states at the task's slot positions, in reading order: (routes, K, D) from (B, L) and (B, L, D)."""
         first, last = self.rows.slot_ids(task)[0], self.rows.slot_ids(task)[-1]
-        taken = hidden[(ids >= first) & (ids <= last)]
-        return taken.unflatten(0, (-1, last - first + 1))
+        taken = hidden[(ids >= first) & (ids <= last)]  # (routes * K, D)
+        return taken.view(-1, last - first + 1, hidden.shape[-1])
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:

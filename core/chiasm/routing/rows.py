@@ -6,7 +6,8 @@ ids"). Slot ids are fed, never emitted and never part of a text.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 import torch
 from chiasm_registry import TaskSpec
@@ -46,6 +47,13 @@ class Rows(nn.Module):
             starts.append(starts[-1] + size)
         self.starts = tuple(starts)  # of each task's slot ids; one more at the end
 
+    def row(self, task: str) -> TaskRow:
+        """The task's learned vectors."""
+        return cast(TaskRow, self.tasks[self.names.index(task)])
+
+    def _rows(self) -> Iterator[TaskRow]:
+        return (cast(TaskRow, row) for row in self.tasks)
+
     def token_id(self, task: str) -> int:
         """The id of the task's routing token."""
         return self.base + self.names.index(task)
@@ -64,7 +72,7 @@ class Rows(nn.Module):
         """(B, L) ids of the whole space to (B, L, D); `base` is the (B, L, D) lookup of ids clamped below V."""
         if not self.tasks:
             return base
-        table = torch.cat([*(row.input for row in self.tasks), *(row.vectors for row in self.tasks)]).to(base.dtype)
+        table = torch.cat([*(row.input for row in self._rows()), *(row.vectors for row in self._rows())]).to(base.dtype)
         own = table[(ids - self.base).clamp(min=0)]
         return torch.where((ids >= self.base)[..., None], own, base)
 
@@ -72,5 +80,5 @@ class Rows(nn.Module):
         """(..., V) base logits with the routing tokens' appended: (..., V + tasks)."""
         if not self.tasks:
             return base
-        table = torch.cat([row.output for row in self.tasks]).to(hidden.dtype)
+        table = torch.cat([row.output for row in self._rows()]).to(hidden.dtype)
         return torch.cat([base, hidden @ table.T], -1)

@@ -60,7 +60,7 @@ def branch_mask(
 
 
 def branch_positions(branch: Tensor, start: int = 0, *, parent: Tensor | None = None) -> Tensor:
-    """Positions (B, Q): each branch counts on from the end of what it grows from; `start` positions are cached already."""
+    """Positions (B, Q): a branch counts on from the end of what it grows from; `start` positions are cached already."""
     own = torch.cat([torch.ones_like(branch[:, :1], dtype=torch.bool), branch[:, 1:] != branch[:, :-1]], 1)
     index = torch.arange(branch.shape[1], device=branch.device).expand_as(branch)
     inside = index - torch.where(own, index, 0).cummax(1).values
