@@ -1,18 +1,19 @@
-"""Images become tokens and scenes: tiles are cut, the backbone sees them, maps of the whole view stay with the image."""
+"""Images become tokens and scenes: tiles are cut and seen, the maps of the whole view stay with the image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from chiasm_registry import Scene
 from torch import Tensor
 
-from .images import OpenedImage, tile_pixels, view_pixels
+from .backbone.protocol import Backbone
+from .images import OpenedImage, tile_grid, tile_pixels, view_pixels
 from .routing.network import Network, dtype_of
 
-TILES_AT_ONCE = 16  # a bound on memory; tiles are seen independently of each other
+TILES_AT_ONCE = 16  # a bound on memory; one image may have more
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,19 +27,37 @@ class Look:
 
 def look_at(network: Network, images: Sequence[OpenedImage]) -> list[Look]:
     """See each image; the maps of its scene are those of its last tile, which shows the whole of it."""
-    if not images:
-        return []
+    looks: list[Look] = []
+    for group in _groups(images, network.backbone):
+        looks += _look_at_once(network, group)
+    return looks
+
+
+def _groups(images: Sequence[OpenedImage], backbone: Backbone) -> Iterator[list[OpenedImage]]:
+    """Images whose tiles are seen together."""
+    group: list[OpenedImage] = []
+    tiles = 0
+    for image in images:
+        count = tile_grid(*image.rgb.size, max_tiles=backbone.max_tiles, tile=backbone.tile).count
+        if group and tiles + count > TILES_AT_ONCE:
+            yield group
+            group, tiles = [], 0
+        group.append(image)
+        tiles += count
+    if group:
+        yield group
+
+
+def _look_at_once(network: Network, images: Sequence[OpenedImage]) -> list[Look]:
     backbone = network.backbone
     device, dtype = next(network.parameters()).device, dtype_of(network)
     cut = [tile_pixels(image.rgb, max_tiles=backbone.max_tiles, tile=backbone.tile) for image in images]
     counts = [len(tiles) for tiles in cut]
-    parts = [backbone.see(part.to(device, dtype)) for part in torch.cat(cut).split(TILES_AT_ONCE)]
-    tokens = torch.cat([part.tokens for part in parts]).split(counts)
-    maps = [torch.cat(levels) for levels in zip(*(part.maps for part in parts), strict=True)]
-    last = torch.tensor(counts).cumsum(0) - 1
+    seen = backbone.see(torch.cat(cut).to(device, dtype))
+    last = [sum(counts[: k + 1]) - 1 for k in range(len(counts))]
     return [
-        Look(image, _scene(image, tuple(m[int(k)] for m in maps), device, dtype), own.flatten(0, 1))
-        for image, own, k in zip(images, tokens, last, strict=True)
+        Look(image, _scene(image, tuple(m[k] for m in seen.maps), device, dtype), own.flatten(0, 1))
+        for image, own, k in zip(images, torch.split(seen.tokens, counts), last, strict=True)
     ]
 
 

@@ -6,7 +6,7 @@ next input is the next task embedding); the hidden states of slots are kept as t
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -23,6 +23,8 @@ from transformers import (
 from .grammar import AnswerState
 from .network import Network
 from .sequence import Markers, branch_mask
+
+MASK_CELLS = 2**25  # of one batch's attention mask: rows times the square of the longest prompt
 
 
 @dataclass(frozen=True)
@@ -107,13 +109,37 @@ def speak_free(
     `tasks` are those whose tokens may be emitted.
     """
     device = next(network.parameters()).device
-    longest = max(len(prompt) for prompt in prompts)
-    ids = torch.full((len(prompts), longest), markers.end, device=device)
-    branch = torch.full_like(ids, -1)  # padding stands on the left
+    spoken: list[Spoken] = []
+    rest = image_tokens
+    for part in _parts(prompts):
+        places = sum(prompt.count(markers.image) for prompt in part)
+        own, rest = (None, None) if rest is None else (rest[:places], rest[places:])
+        ids, branch = _padded(part, markers.end, device)
+        spoken += _Answers(network, markers, branch, tasks, controls, sampling, max_routes).run(ids, own)
+    return spoken
+
+
+def _parts(prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
+    """Neighbouring prompts that are spoken together, as many as the mask of a batch may have room for."""
+    part: list[Sequence[int]] = []
+    for prompt in prompts:
+        longest = max(map(len, [*part, prompt]))
+        if part and (len(part) + 1) * longest**2 > MASK_CELLS:
+            yield part
+            part = []
+        part.append(prompt)
+    yield part
+
+
+def _padded(prompts: Sequence[Sequence[int]], fill: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids (B, P), padded on the left, and their branch numbers, -1 where padding stands."""
+    longest = max(map(len, prompts))
+    ids = torch.full((len(prompts), longest), fill, device=device)
+    branch = torch.full_like(ids, -1)
     for row, prompt in enumerate(prompts):
         ids[row, longest - len(prompt) :] = torch.tensor(list(prompt), device=device)
         branch[row, longest - len(prompt) :] = 0
-    return _Answers(network, markers, branch, tasks, controls, sampling, max_routes).run(ids, image_tokens)
+    return ids, branch
 
 
 class _Answers:

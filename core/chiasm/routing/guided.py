@@ -14,6 +14,8 @@ from transformers import DynamicCache
 from .network import Network
 from .sequence import Markers, branch_ids, branch_mask, branch_positions
 
+IDS_AT_ONCE = 4096  # a bound on memory, as the mask is a square of them
+
 
 def speak_guided(
     network: Network,
@@ -31,14 +33,23 @@ def speak_guided(
     cache = DynamicCache()
     positions = torch.arange(ids.shape[1], device=device)[None]
     network.backbone.speak(network.embed(ids, markers.image, image_tokens), None, positions, cache)
+    branches = [branch_ids(phrase, tasks, network.rows, markers) for phrase in phrases]
     spoken: list[dict[str, Tensor]] = []
-    for chunk in _chunks(phrases, at_once):
+    for chunk in _chunks(branches, at_once):
         spoken += _speak_branches(network, markers, cache, len(prefix), chunk, tasks)
     return spoken
 
 
-def _chunks(phrases: Sequence[Sequence[int]], size: int) -> Iterator[Sequence[Sequence[int]]]:
-    return (phrases[start : start + size] for start in range(0, len(phrases), size))
+def _chunks(branches: Sequence[list[int]], at_once: int) -> Iterator[list[list[int]]]:
+    """Branches that share a pass, whose mask grows with the square of their ids."""
+    chunk: list[list[int]] = []
+    for branch in branches:
+        if chunk and (len(chunk) == at_once or sum(map(len, chunk)) + len(branch) > IDS_AT_ONCE):
+            yield chunk
+            chunk = []
+        chunk.append(branch)
+    if chunk:
+        yield chunk
 
 
 def _speak_branches(
@@ -46,12 +57,11 @@ def _speak_branches(
     markers: Markers,
     cache: DynamicCache,
     past: int,
-    phrases: Sequence[Sequence[int]],
+    branches: Sequence[Sequence[int]],
     tasks: Sequence[str],
 ) -> list[dict[str, Tensor]]:
     """One pass over some branches; the cache is left as it was found."""
     device = next(network.parameters()).device
-    branches = [branch_ids(phrase, tasks, network.rows, markers) for phrase in phrases]
     ids = torch.tensor([[i for branch in branches for i in branch]], device=device)
     number = torch.tensor([[k for k, branch in enumerate(branches, 1) for _ in branch]], device=device)
     embeds = network.embed(ids, markers.image)
@@ -59,4 +69,4 @@ def _speak_branches(
     hidden = network.backbone.speak(embeds, mask, branch_positions(number, past), cache)
     cache.crop(past - cache.get_seq_length())  # a negative count is how many positions to drop
     slots = {task: network.slots(ids, hidden, task) for task in tasks}
-    return [{task: slots[task][k] for task in tasks} for k in range(len(phrases))]
+    return [{task: slots[task][k] for task in tasks} for k in range(len(branches))]
