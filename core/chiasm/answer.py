@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from chiasm_registry import Output, Route, Task
+from chiasm_registry import Found, Output, Route, Task
 from chiasm_registry.outputs import Notice
 
 from .images import OpenedImage
@@ -23,19 +23,18 @@ def make_result(
     timings: Mapping[str, float],
 ) -> Result:
     """One image's result; `answers` stand in the order of `routes`. At most `max_objects` objects, the best of all."""
-    outputs: dict[str, tuple[Output, ...]] = {}
+    outputs: dict[str, list[Output]] = {route.task: [] for route in routes}
     for route, answer in zip(routes, answers, strict=True):
-        outputs.setdefault(route.task, ())
         if isinstance(answer, Output):
-            outputs[route.task] += (answer,)
+            outputs[route.task].append(answer)
     said = [Notice(text=note) for note in image.notes] if image else []
     said += [*dict.fromkeys([*notices, *(answer for answer in answers if isinstance(answer, Notice))])]
     result = Result(
         source=image.name if image else None,
         size_hw=image.size_hw if image else None,
         text=text,
-        objects=tuple(_best(_objects(routes, answers, tasks), max_objects)),
-        outputs=outputs,
+        objects=_objects(routes, answers, tasks, max_objects),
+        outputs={name: tuple(given) for name, given in outputs.items()},
         notices=tuple(said),
         timings=dict(timings),
     )
@@ -51,9 +50,20 @@ def not_found(routes: Sequence[Route], answers: Sequence[Output | Notice]) -> st
     return f"Not found: {', '.join(missing)}." if missing else ""
 
 
-def _objects(routes: Sequence[Route], answers: Sequence[Output | Notice], tasks: Mapping[str, Task]) -> list[Object]:
-    """Every object of every output; a mask made for an earlier task's box completes that object."""
-    objects: list[Object] = []
+def _objects(
+    routes: Sequence[Route], answers: Sequence[Output | Notice], tasks: Mapping[str, Task], limit: int
+) -> tuple[Object, ...]:
+    """The best `limit` objects of all outputs, in the order of the routes; no score counts as the best."""
+    drafts = _drafts(routes, answers, tasks)
+    best = sorted(range(len(drafts)), key=lambda k: -1.0 if (s := drafts[k][1].score) is None else -s)[:limit]
+    return tuple(_object(*drafts[k]) for k in sorted(best))
+
+
+def _drafts(
+    routes: Sequence[Route], answers: Sequence[Output | Notice], tasks: Mapping[str, Task]
+) -> list[tuple[Route, Found]]:
+    """Everything found; a mask made for an earlier task's box completes what was found there."""
+    drafts: list[tuple[Route, Found]] = []
     of_mention: dict[tuple[str, str, tuple[int, int] | None], list[int]] = {}
     for route, answer in zip(routes, answers, strict=True):
         if not isinstance(answer, Output):
@@ -63,25 +73,14 @@ def _objects(routes: Sequence[Route], answers: Sequence[Output | Notice], tasks:
         own = of_mention.setdefault((route.task, route.phrase, route.span), [])
         for found in answer.found():
             if found.of is not None and found.of < len(first):
-                place = first[found.of]
-                objects[place] = objects[place].model_copy(update={"mask": found.mask})
+                before, box = drafts[first[found.of]]
+                drafts[first[found.of]] = before, box._replace(mask=found.mask)
                 continue
-            own.append(len(objects))
-            objects.append(
-                Object(
-                    label=route.phrase,
-                    score=found.score,
-                    box=found.box,
-                    mask=found.mask,
-                    task=route.task,
-                    span=route.span,
-                )
-            )
-    return objects
+            own.append(len(drafts))
+            drafts.append((route, found))
+    return drafts
 
 
-def _best(objects: list[Object], limit: int) -> list[Object]:
-    if len(objects) <= limit:
-        return objects
-    order = sorted(range(len(objects)), key=lambda k: -1.0 if (s := objects[k].score) is None else -s)
-    return [objects[k] for k in sorted(order[:limit])]
+def _object(route: Route, found: Found) -> Object:
+    score, box, mask, _ = found
+    return Object(label=route.phrase, score=score, box=box, mask=mask, task=route.task, span=route.span)

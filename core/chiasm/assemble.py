@@ -4,41 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, cast
 
-from chiasm_registry import CheckpointError, Task, TaskTable
+from chiasm_registry import CheckpointError, CoreInfo, PluginError, Task, TaskTable
 from chiasm_registry.errors import shown
+from chiasm_registry.guard import guarded
 from torch import nn
 from transformers.initialization import no_init_weights
 
 from .backbone.internvl import build_internvl
+from .backbone.protocol import Backbone
 from .routing.network import Network
 from .routing.sequence import Markers
 from .text import Template, Tokenizer
 
 DESIGNS = {"internvl": build_internvl}
+SLOW_BUILD_S = 30.0
 
 
-def assemble(
-    config: Mapping[str, Any], table: TaskTable, tasks: Mapping[str, Task], *, blank: bool = False
-) -> Network:
+def assemble(config: Mapping[str, Any], table: TaskTable, tasks: Mapping[str, Task], *, blank: bool = False) -> Network:
     """A network with fresh weights; `config` is a checkpoint's `config.json`, `tasks` are those to be loaded.
 
     A `blank` backbone has no values at all yet, which saves their drawing: for a caller who fills in every one.
     """
+    backbone = build_backbone(config, blank=blank)
+    info = cast(Backbone, backbone).info
+    decoders = {name: build_decoder(task, info) for name, task in tasks.items()}
+    return Network(backbone, table, decoders)
+
+
+def build_backbone(config: Mapping[str, Any], *, blank: bool = False) -> nn.Module:
+    """A fresh or blank backbone, which fulfils `Backbone`, of the design that `config` names."""
     design = config.get("design", "internvl")
-    if design not in DESIGNS:
+    if not isinstance(design, str) or design not in DESIGNS:
         raise CheckpointError(
-            f"config.json: unknown design {shown(repr(design))}; this version knows {', '.join(DESIGNS)}"
+            f"config.json: unknown design {shown(repr(design), 40)}; this version knows {', '.join(DESIGNS)}"
         )
     with no_init_weights() if blank else nullcontext():
-        backbone = DESIGNS[design](config)
-    decoders: dict[str, nn.Module] = {}
-    for name, task in tasks.items():
-        decoder = task.decoder(backbone.info)
-        assert isinstance(decoder, nn.Module)
-        decoders[name] = decoder
-    return Network(backbone, table, decoders)
+        return DESIGNS[design](config)
+
+
+def build_decoder(task: Task, info: CoreInfo) -> nn.Module:
+    """The task's fresh decoder, built behind a guard; whatever goes wrong is a `PluginError`."""
+    name, home = task.spec.name, type(task).__module__
+    outcome = guarded(lambda: task.decoder(info), f"the building of task {name!r}", home, SLOW_BUILD_S)
+    if outcome.fault is not None:
+        raise PluginError(f"the decoder of task {name!r} cannot be built: {shown(outcome.fault, 120)}")
+    decoder: object = outcome.value
+    if not isinstance(decoder, nn.Module) or not callable(getattr(decoder, "decode", None)):
+        kind = shown(type(decoder).__name__, 40)
+        raise PluginError(f"decoder() of task {name!r} returned a {kind}; return an nn.Module with decode()")
+    return decoder
 
 
 def markers_of(tokenizer: Tokenizer, template: Template) -> Markers:

@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
 
 import torch
-from chiasm_registry import CheckpointError, ChiasmError, InputError, Task, TaskTable
-from chiasm_registry.discovery import Catalog, discover
+from chiasm_registry import Catalog, CheckpointError, InputError, PluginError, Task, TaskTable
+from chiasm_registry.discovery import discover
 from chiasm_registry.errors import shown
-from chiasm_registry.outputs import Notice
+from chiasm_registry.guard import clean, guarded
+from chiasm_registry.outputs import NOTICE_CHARS, Notice
+from torch import nn
 
-from .assemble import assemble, markers_of
+from .assemble import build_backbone, build_decoder, markers_of
+from .backbone.protocol import Backbone
 from .checkpoint import Checkpoint, TaskFile, read_checkpoint, read_task_file
 from .model import Model
 from .models import model_folder
+from .options import listed, told
 from .routing.network import Network
 from .text import TEMPLATES, Template, Tokenizer
-from .weights import fill_core, fill_task, start_tasks
+from .weights import check_core, fill_core, fill_task, start_tasks
+
+DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+_SEED = 0  # of what no checkpoint fills; the caller's own random state is left alone
 
 
 def load(
@@ -36,17 +45,17 @@ def load(
     the hook `chiasm_tasks`, for a notebook. What loading had to say is in `Model.notices`.
     """
     where = _device(device)
-    checkpoint = read_checkpoint(model_folder(name_or_path))
-    catalog = discover().extended(plugins) if plugins else discover()
-    files = {**checkpoint.tasks, **_task_files(tasks_from)}
-    chosen = _chosen(catalog, tasks)
-    table = TaskTable.build(chosen.values(), checkpoint.manifest.tasks)
+    kind = _dtype(dtype, where)
+    checkpoint = read_checkpoint(_folder(name_or_path))
+    catalog = discover().extended(listed(plugins, "plugins"))
     template = _template(checkpoint)
-    tokenizer = Tokenizer.from_json(checkpoint.tokenizer_json).with_tasks(table.tokens)
-    network = assemble(checkpoint.config, table, chosen, blank=True)
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(_SEED)
+        network, table, broken = _built(checkpoint, _chosen(catalog, tasks), all_of_them=tasks is not None)
+    tokenizer = _tokenizer(checkpoint, table, network)
     fill_core(network, checkpoint.core)
-    faults = _fill_tasks(network, table, chosen, files, checkpoint.faults)
-    network.requires_grad_(False).eval().to(where, dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16))
+    untrained = _fill_tasks(network, table, checkpoint, _task_files(tasks_from, table))
+    _settle(network, where, kind)
     return Model(
         network=network,
         table=table,
@@ -54,8 +63,8 @@ def load(
         template=template,
         markers=markers_of(tokenizer, template),
         instruction=checkpoint.manifest.guided_instruction,
-        untrained=frozenset(faults),
-        notices=tuple(Notice(text=text, task=name) for name, text in faults.items()) + _left_out(checkpoint, chosen),
+        untrained=frozenset(untrained),
+        notices=_notices(catalog, {**broken, **untrained}, checkpoint, table),
     )
 
 
@@ -63,27 +72,29 @@ def _device(device: str | torch.device) -> torch.device:
     try:
         found = torch.device(device)
         torch.empty(0, device=found)
-    except (RuntimeError, TypeError, AssertionError):
-        raise InputError(f"device {shown(repr(device), 40)} cannot be used here; 'cpu' always can") from None
+    except Exception:  # each kind of device has its own way of not being there
+        raise InputError(f"device {told(device)} cannot be used here; 'cpu' always can") from None
+    if found.type == "meta":
+        raise InputError("device 'meta' holds no weights; 'cpu' always can")
     return found
 
 
-def _task_files(paths: Sequence[str | os.PathLike[str]]) -> dict[str, TaskFile]:
-    files: dict[str, TaskFile] = {}
-    for path in paths:
-        file = read_task_file(path)
-        if file.name in files:
-            raise CheckpointError(f"two task files for {file.name!r}; give one")
-        files[file.name] = file
-    return files
+def _dtype(dtype: torch.dtype | None, where: torch.device) -> torch.dtype:
+    if dtype is None:
+        return torch.float32 if where.type == "cpu" else torch.bfloat16
+    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
+        raise InputError(f"dtype {told(dtype)} is none that weights have; take one of {', '.join(map(str, DTYPES))}")
+    return dtype
 
 
-def _chosen(catalog: Catalog, names: Sequence[str] | None) -> dict[str, Task]:
-    if names is None:
-        return dict(catalog.tasks)
-    if isinstance(names, str):
-        raise InputError(f"tasks must be a list of names; for one task write [{shown(repr(names), 40)}]")
-    return {name: catalog.task(name) for name in names}
+def _folder(name_or_path: str | os.PathLike[str]) -> Path:
+    """An embedded model's folder, or the path as it is."""
+    if not isinstance(name_or_path, (str, os.PathLike)):
+        raise InputError(f"the model must be a name or a path, not {told(name_or_path)}")
+    try:
+        return model_folder(name_or_path)
+    except OSError:
+        raise InputError(f"no model {shown(name_or_path, 60)}: neither embedded nor a path that can be read") from None
 
 
 def _template(checkpoint: Checkpoint) -> Template:
@@ -95,23 +106,105 @@ def _template(checkpoint: Checkpoint) -> Template:
     return TEMPLATES[name]
 
 
-def _fill_tasks(
-    network: Network, table: TaskTable, tasks: dict[str, Task], files: dict[str, TaskFile], faults: dict[str, str]
-) -> dict[str, str]:
-    """Weights into every task that has some; what others lack, by name. Untrained ones start the same everywhere."""
-    lacking: dict[str, str] = {}
-    start_tasks(network, tasks, list(tasks))
-    for name in tasks:
-        if name not in files:
-            lacking[name] = faults.get(name, f"task {name!r} is untrained: the checkpoint has no weights for it")
-            continue
+def _chosen(catalog: Catalog, names: Sequence[str] | None) -> dict[str, Task]:
+    if names is None:
+        return dict(catalog.tasks)
+    chosen = {}
+    for name in listed(names, "tasks"):
+        if not isinstance(name, str):
+            raise InputError(f"tasks must hold names, not {told(name)}")
+        chosen[name] = catalog.task(name)
+    return chosen
+
+
+def _built(
+    checkpoint: Checkpoint, tasks: Mapping[str, Task], *, all_of_them: bool
+) -> tuple[Network, TaskTable, dict[str, str]]:
+    """The network with fresh weights, its table, and the tasks that had to be left out, with the reason."""
+    with torch.device("meta"):  # a description that does not fit its tensors never gets any memory
+        check_core(build_backbone(checkpoint.config, blank=True), checkpoint.core)
+    backbone = build_backbone(checkpoint.config, blank=True)
+    decoders: dict[str, nn.Module] = {}
+    broken: dict[str, str] = {}
+    for name, task in tasks.items():
         try:
-            fill_task(network, files[name])
-        except ChiasmError as error:
-            lacking[name] = f"task {name!r} is untrained: {error}"
-    return lacking
+            decoders[name] = build_decoder(task, cast(Backbone, backbone).info)
+        except PluginError as error:
+            if all_of_them:
+                raise
+            broken[name] = f"task {name!r} is left out: {error}"
+    table = TaskTable.build([tasks[name] for name in decoders], checkpoint.manifest.tasks)
+    return Network(backbone, table, decoders), table, broken
 
 
-def _left_out(checkpoint: Checkpoint, chosen: dict[str, Task]) -> tuple[Notice, ...]:
-    absent = [entry.name for entry in checkpoint.manifest.tasks if entry.name not in chosen]
-    return tuple(Notice(text=f"task {name!r} of this checkpoint is not loaded", task=name) for name in absent)
+def _tokenizer(checkpoint: Checkpoint, table: TaskTable, network: Network) -> Tokenizer:
+    tokenizer = Tokenizer.from_json(checkpoint.tokenizer_json).with_tasks(table.tokens)
+    if tokenizer.size > network.backbone.vocabulary:
+        raise CheckpointError(
+            f"tokenizer.json has {tokenizer.size} tokens, config.json a vocabulary of {network.backbone.vocabulary}"
+        )
+    return tokenizer
+
+
+def _task_files(paths: Sequence[str | os.PathLike[str]], table: TaskTable) -> dict[str, TaskFile]:
+    """The task files of the caller; each is for another of the loaded tasks."""
+    files: dict[str, TaskFile] = {}
+    for path in listed(paths, "tasks_from"):
+        if not isinstance(path, (str, os.PathLike)):
+            raise InputError(f"tasks_from must hold paths, not {told(path)}")
+        file = read_task_file(path)
+        if file.name in files:
+            raise CheckpointError(f"two task files for {file.name!r}; give one")
+        if file.name not in table.tasks:
+            loaded = ", ".join(table.tasks) or "none"
+            raise CheckpointError(f"{shown(path)} is for the task {file.name!r}, which is not loaded; loaded: {loaded}")
+        if file.token != table.by_name(file.name).token:
+            raise CheckpointError(f"{shown(path)} has the token {file.token}, the task another; take its own version")
+        files[file.name] = file
+    return files
+
+
+def _fill_tasks(
+    network: Network, table: TaskTable, checkpoint: Checkpoint, given: Mapping[str, TaskFile]
+) -> dict[str, str]:
+    """Weights into every task that has some; what the others lack, by name. A file that the caller gave must fit."""
+    untrained: dict[str, str] = {}
+    start_tasks(network, list(table.tasks))
+    for name, task in table.tasks.items():
+        file = given.get(name) or checkpoint.tasks.get(name)
+        fault: str | None = checkpoint.faults.get(name, "the checkpoint has no weights for it")
+        if file is not None:
+            fault = _fill(network, file, type(task).__module__)
+        if fault is not None and name in given:
+            raise CheckpointError(fault)
+        if fault is not None:
+            untrained[name] = f"task {name!r} is untrained: {fault}"
+    return untrained
+
+
+def _fill(network: Network, file: TaskFile, home: str) -> str | None:
+    """Why the task's weights cannot be taken; a decoder may have its own ways of being read and written."""
+    return guarded(lambda: fill_task(network, file), f"the loading of task {file.name!r}", home).fault
+
+
+def _settle(network: Network, where: torch.device, dtype: torch.dtype) -> None:
+    """To its place and type. Buffers of the core keep theirs: rotary frequencies would lose what they are for."""
+    network.requires_grad_(False).eval().to(where)
+    network.decoders.to(dtype)
+    for parameter in network.parameters():
+        parameter.data = parameter.data.to(dtype)
+
+
+def _notices(
+    catalog: Catalog, faults: Mapping[str, str], checkpoint: Checkpoint, table: TaskTable
+) -> tuple[Notice, ...]:
+    """What a person should know before asking: broken plugins, tasks without weights, tasks that are not loaded."""
+    said: list[tuple[str, str | None]] = [
+        (f"plugin {info.name!r} is {info.status}: {info.reason}", None)
+        for info in catalog.plugins
+        if info.status not in ("ok", "disabled")
+    ]
+    absent = [entry.name for entry in checkpoint.manifest.tasks if entry.name not in {*table.tasks, *faults}]
+    said += [(text, name) for name, text in faults.items()]
+    said += [(f"task {name!r} of this checkpoint is not loaded", name) for name in absent]
+    return tuple(Notice(text=clean(text, NOTICE_CHARS), task=name) for text, name in said)

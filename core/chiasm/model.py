@@ -15,7 +15,7 @@ from torch import Tensor
 from .answer import make_result, not_found
 from .images import ImageSource, OpenedImage
 from .limits import LIMITS, Limits
-from .options import TaskOptions, allowed_tasks, refuse_without_image, sampling_of, task_names, task_options
+from .options import TaskOptions, allowed_tasks, check_threshold, count_of, sampling_of, task_names, task_options
 from .requests import Clock, Request, opened, requests_of
 from .result import Result
 from .routing.generate import Sampling, Spoken, speak_free
@@ -30,7 +30,7 @@ R = TypeVar("R")
 REQUESTS_AT_ONCE = 16  # prompts that are answered in one batch
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Model:
     """A loaded model. Make one with `chiasm.load`; every error of its methods is a `ChiasmError` of one line."""
 
@@ -44,6 +44,9 @@ class Model:
     notices: tuple[Notice, ...] = ()
     limits: Limits = field(default=LIMITS)
 
+    def __repr__(self) -> str:
+        return f"Model(tasks={list(self.table.tasks)})"
+
     # What people call. A list is a batch: a list of images gives a list of results.
 
     def detect(
@@ -56,7 +59,7 @@ class Model:
     ) -> Any:
         """Boxes of every name: a `Result`, or a list of them for a list of images.
 
-        `threshold` None is the task's own; boxes are xyxy in pixels of the upright image; at most `max_objects` an image.
+        `threshold` None is the task's own; boxes are xyxy in pixels of the upright image; an image has `max_objects`.
         """
         return self.run("detection", image, names, threshold=threshold, max_objects=max_objects)
 
@@ -82,11 +85,10 @@ class Model:
         **options: Any,
     ) -> Any:
         """Any task or tasks, guided: each phrase is asked of each image; options are those of the tasks' schemas."""
-        names = task_names(self.table, task)
+        names = task_names(self.table, task, without_image=image is None)
         asked = TaskOptions.shared(self.table, names, options)
         checked = check_phrases(phrases, max_phrases=self.limits.phrases, max_chars=self.limits.phrase_chars)
         if image is None:
-            refuse_without_image(self.table, names)
             return self._guided([None], names, checked, asked)[0]
         sources, single = opened(image, self.limits)
         results = self._guided(sources, names, checked, asked)
@@ -108,9 +110,8 @@ class Model:
         long as the list of images. `tasks` limits what may be routed. Options of sampling are transformers'.
         """
         allowed = allowed_tasks(self.table, tasks)
-        given = {"threshold": threshold, "max_objects": max_objects}
-        options = {name: task_options(self.table, name, given) for name in allowed}
-        asked = TaskOptions(options, max_objects)
+        check_threshold(threshold)
+        asked = TaskOptions.of(self.table, allowed, {"threshold": threshold, "max_objects": max_objects})
         requests, single = requests_of(image, prompt, self.limits)
         chosen = sampling_of(sampling, self.limits.new_tokens)
         results = [r for part in _chunks(requests, REQUESTS_AT_ONCE) for r in self._free(part, allowed, asked, chosen)]
@@ -119,11 +120,13 @@ class Model:
     def render(self, prompt: str, *, images: int = 1) -> str:
         """The whole conversation as the model is fed it, control tokens written out; one tile an image."""
         question = check_text(prompt, "the prompt", max_chars=self.limits.prompt_chars)
-        return render(self.template, [(question, None)], image_tokens=[self.network.backbone.tokens_per_tile] * images)
+        tiles = [self.network.backbone.tokens_per_tile] * count_of(images, "images", 0, self.limits.images)
+        return render(self.template, [(question, None)], image_tokens=tiles)
 
     def default_threshold(self, task: str) -> float | None:
         """The threshold that a task uses when the caller gives none; None if it has no such option."""
-        return getattr(task_options(self.table, task, {}), "threshold", None)
+        (name,) = task_names(self.table, [task])
+        return getattr(task_options(self.table, name, {}), "threshold", None)
 
     # The road itself.
 
@@ -157,6 +160,7 @@ class Model:
     ) -> list[Result]:
         """A batch of requests: look, let the model speak, dispatch what it routed, answer."""
         clock = Clock()
+        unused = range(self.tokenizer.size, self.network.backbone.vocabulary)  # rows that no token stands for
         with clock("see"):
             looks = look_at(self.network, [image for request in requests for image in request.images])
         rest = iter(looks)
@@ -169,7 +173,7 @@ class Model:
                 prompts,
                 torch.cat([look.tokens for look in looks]) if looks else None,
                 tasks=[task for task in tasks if task not in self.untrained],
-                controls=self.tokenizer.control_ids.values(),
+                controls=(*self.tokenizer.control_ids.values(), *unused),
                 sampling=sampling,
                 max_routes=self.limits.routes,
             )
@@ -198,7 +202,7 @@ class Model:
             scene = look.scene if look else no_scene(self.network)
             answers = dispatch(
                 self.table,
-                {name: decoder for name, decoder in self.network.decoders.items()},  # type: ignore[misc]  # each is a Decoder
+                dict(self.network.decoders.items()),  # type: ignore[arg-type]  # each is a Decoder
                 scene,
                 routes,
                 max_items=self.limits.items,
@@ -222,17 +226,13 @@ class Model:
     def _route(
         self, task: str, phrase: str, slots: Tensor, asked: TaskOptions, span: tuple[int, int] | None = None
     ) -> Route:
-        row = self.network.rows.tasks[self.network.rows.names.index(task)]
-        vectors: Tensor = row.vectors  # type: ignore[assignment]  # a Parameter
-        return Route(
-            task=task, phrase=phrase, slots=slots, embeddings=vectors.detach(), span=span, options=asked.of_task[task]
-        )
+        vectors = self.network.rows.row(task).vectors.detach()
+        return Route(task=task, phrase=phrase, slots=slots, embeddings=vectors, span=span, options=asked.of_task[task])
 
     def _prompt(self, question: str, looks: Sequence[Look]) -> tuple[int, ...]:
         counts = [len(look.tokens) for look in looks]
-        return build_prompt(
-            self.tokenizer, self.template, [(question, None)], counts, max_chars=self.limits.prompt_chars
-        ).ids
+        turns, chars, most = [(question, None)], self.limits.prompt_chars, self.network.backbone.positions
+        return build_prompt(self.tokenizer, self.template, turns, counts, max_chars=chars, max_tokens=most).ids
 
 
 def _chunks(items: Sequence[R], size: int) -> Iterator[Sequence[R]]:

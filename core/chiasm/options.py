@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -13,6 +13,30 @@ from pydantic import BaseModel, ValidationError
 from .routing.generate import Sampling
 
 MAX_OBJECTS = 100  # of one image, when the caller says nothing
+MOST_OBJECTS = 100_000
+
+
+def told(value: object) -> str:
+    """A caller's value for a message; a long number or an object (whose own text may hold an address) by its kind."""
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"
+    if value is None or type(value) in (str, int, float, bool):
+        return shown(repr(value), 40)
+    return f"a {shown(type(value).__name__, 40)}"
+
+
+def listed(values: Any, what: str) -> list[Any]:
+    """The items of a list of the caller's; a single one, which a list must hold too, is refused."""
+    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Collection):
+        raise InputError(f"{what} must be a list, not {told(values)}; for one write [...]")
+    return list(values)
+
+
+def count_of(value: Any, what: str, low: int, high: int) -> int:
+    """A whole number within a range."""
+    if type(value) is not int or not low <= value <= high:
+        raise InputError(f"{what} is {told(value)}; it must be a whole number from {low} to {high}")
+    return value
 
 
 @dataclass(frozen=True)
@@ -28,19 +52,25 @@ class TaskOptions:
         known = {key for name in names for key in table.by_name(name).spec.options.model_fields}
         for key in given:
             if key not in known:
-                raise InputError(f"unknown option {shown(repr(key), 40)}; {' and '.join(names)} take {_listed(known)}")
+                raise InputError(f"unknown option {shown(repr(key), 40)}; {' and '.join(names)} take {_named(known)}")
+        return cls.of(table, names, given)
+
+    @classmethod
+    def of(cls, table: TaskTable, names: Sequence[str], given: Mapping[str, Any]) -> TaskOptions:
+        """Each task takes those options that it declares."""
         of_task = {name: task_options(table, name, given) for name in names}
         limit = given.get("max_objects")
-        return cls(of_task, MAX_OBJECTS if limit is None else limit)
+        return cls(of_task, MAX_OBJECTS if limit is None else count_of(limit, "max_objects", 1, MOST_OBJECTS))
 
 
-def task_names(table: TaskTable, task: str | Sequence[str]) -> tuple[str, ...]:
-    """The tasks of a guided request: at least one, each loaded, each once."""
-    names = (task,) if isinstance(task, str) else tuple(task)
-    for name in names:
-        _loaded(table, name)
+def task_names(table: TaskTable, task: str | Sequence[str], *, without_image: bool = False) -> tuple[str, ...]:
+    """The tasks of a guided request: at least one, each loaded, each once; without an image those that need none."""
+    names = tuple(_loaded(table, name) for name in ([task] if isinstance(task, str) else listed(task, "task")))
     if len(set(names)) != len(names) or not names:
         raise InputError(f"tasks must name each task once, not {shown(list(names))}")
+    for name in names:
+        if without_image and table.by_name(name).spec.needs_image:
+            raise InputError(f"task {name!r} needs an image; give one in place of None")
     return names
 
 
@@ -48,63 +78,70 @@ def allowed_tasks(table: TaskTable, tasks: Sequence[str] | None) -> tuple[str, .
     """The tasks that an answer may route to; None is all that are loaded."""
     if tasks is None:
         return tuple(table.tasks)
-    if isinstance(tasks, str):
-        raise InputError(f"tasks must be a list of names; for one task write [{shown(repr(tasks), 40)}]")
-    return tuple(_loaded(table, name) for name in tasks)
-
-
-def refuse_without_image(table: TaskTable, names: Sequence[str]) -> None:
-    """Raise for a task that cannot do without an image."""
-    for name in names:
-        if table.by_name(name).spec.needs_image:
-            raise InputError(f"task {name!r} needs an image; give one in place of None")
+    return tuple(dict.fromkeys(_loaded(table, name) for name in listed(tasks, "tasks")))
 
 
 def _loaded(table: TaskTable, name: object) -> str:
+    """The name of a loaded task, or an error that lists what there is."""
     if not isinstance(name, str) or name not in table.tasks:
-        raise InputError(f"no task {shown(repr(name), 40)} is loaded; loaded: {', '.join(table.tasks) or 'none'}")
+        raise InputError(f"no task {told(name)} is loaded; loaded: {shown(', '.join(table.tasks)) or 'none'}")
     return name
+
+
+def check_threshold(threshold: object) -> None:
+    """Refuse what no score can be compared with; None is each task's own."""
+    if threshold is not None and not (type(threshold) in (int, float) and 0 <= threshold <= 1):  # type: ignore[operator]
+        raise InputError(f"threshold is {told(threshold)}; it must be a number from 0 to 1")
 
 
 def task_options(table: TaskTable, name: str, given: Mapping[str, Any]) -> BaseModel:
     """The task's options with what of `given` it declares; None means its own default."""
     schema = table.by_name(name).spec.options
     own = {key: value for key, value in given.items() if key in schema.model_fields and value is not None}
-    own = {key: float(value) if type(value) is int and key == "threshold" else value for key, value in own.items()}
     try:
         return schema(**own)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
         key, fact = str(first["loc"][0]) if first["loc"] else "options", first["msg"]
-        raise InputError(
-            f"{name}: option {shown(key, 40)} is {shown(repr(own.get(key)), 40)}; {shown(fact, 80)}"
-        ) from None
+        raise InputError(f"{name}: option {shown(key, 40)} is {told(own.get(key))}; {shown(fact, 80)}") from None
 
 
-_RANGES: Mapping[str, tuple[type | tuple[type, ...], float, float]] = {
+_RANGES: Mapping[str, tuple[type, float, float]] = {
     "do_sample": (bool, 0, 1),
-    "temperature": ((int, float), 1e-3, 100),
-    "top_p": ((int, float), 1e-6, 1),
+    "temperature": (float, 1e-3, 100),
+    "top_p": (float, 1e-6, 1),
     "top_k": (int, 0, 10**6),
-    "repetition_penalty": ((int, float), 0.1, 10),
+    "repetition_penalty": (float, 0.1, 10),
     "max_new_tokens": (int, 1, 10**6),
     "seed": (int, 0, 2**63 - 1),
 }
 
 
 def sampling_of(given: Mapping[str, Any], max_new_tokens: int) -> Sampling:
-    """How to choose tokens; at most `max_new_tokens` of them, which is also the default."""
+    """How to choose tokens; at most `max_new_tokens` of them, which is also the default; None is an option's own."""
     known = {field.name for field in fields(Sampling)}
+    checked: dict[str, Any] = {}
     for key, value in given.items():
         if key not in known:
-            raise InputError(f"unknown option {shown(repr(key), 40)}; ask() takes {_listed(known)}")
-        kind, low, high = _RANGES[key]
-        wrong = not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool)
-        if wrong or not low <= value <= high:
-            raise InputError(f"option {key} is {shown(repr(value), 40)}; it must lie in {low:g}..{high:g}")
-    limit = min(given.get("max_new_tokens", max_new_tokens), max_new_tokens)
-    return Sampling(**{**given, "max_new_tokens": limit})
+            raise InputError(f"unknown option {shown(repr(key), 40)}; ask() takes {_named(known)}")
+        if value is not None:
+            checked[key] = _in_range(key, value)
+    limit = min(checked.get("max_new_tokens", max_new_tokens), max_new_tokens)
+    return Sampling(**{**checked, "max_new_tokens": limit})
 
 
-def _listed(names: set[str]) -> str:
-    return ", ".join(sorted(names)) or "none"
+def _in_range(key: str, value: Any) -> bool | int | float:
+    kind, low, high = _RANGES[key]
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    if not fits or not low <= value <= high:
+        wanted = "True or False" if kind is bool else f"a {_KINDS[kind]} from {low:g} to {high:g}"
+        raise InputError(f"option {key} is {told(value)}; it must be {wanted}")
+    converted: bool | int | float = kind(value)
+    return converted
+
+
+_KINDS: Mapping[type, str] = {int: "whole number", float: "number"}
+
+
+def _named(names: set[str]) -> str:
+    return shown(", ".join(sorted(names)) or "none")

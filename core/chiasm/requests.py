@@ -1,4 +1,4 @@
-"""What callers hand over, checked: one image or a list, one prompt or a list; and the clock that goes with a request."""
+"""What callers hand over, checked: one image or a list, one prompt or a list; and the clock of a request."""
 
 from __future__ import annotations
 
@@ -51,6 +51,8 @@ def requests_of(image: Any, prompt: Any, limits: Limits) -> tuple[list[Request],
     if isinstance(prompt, list) and not isinstance(image, list):
         raise InputError("a list of prompts needs a list of images, one each; for one image ask one prompt at a time")
     images = image if isinstance(image, list) else [image]
+    if not isinstance(prompt, list):
+        prompt = check_text(prompt, "the prompt", max_chars=limits.prompt_chars)
     prompts = prompt if isinstance(prompt, list) else [prompt] * len(images)
     if len(prompts) != len(images):
         raise InputError(f"{len(prompts)} prompts for {len(images)} images; give one str, or one prompt an image")

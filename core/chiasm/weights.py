@@ -2,32 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 import torch
-from chiasm_registry import CheckpointError, Task
+from chiasm_registry import CheckpointError
 from chiasm_registry.errors import shown
 from torch import Tensor, nn
 
 from .checkpoint import TaskFile
 from .routing.network import Network
 
-_TIED = "internvl.lm_head.weight"
-_TIED_TO = "internvl.model.language_model.embed_tokens.weight"
-
 
 def core_tensors(network: Network, dtype: torch.dtype) -> dict[str, Tensor]:
-    """The backbone's tensors; a head that shares the embedding's memory is left out."""
-    state = network.backbone_module.state_dict()
-    if _TIED in state and state[_TIED].data_ptr() == state[_TIED_TO].data_ptr():
-        del state[_TIED]
-    return {name: tensor.detach().to("cpu", dtype).contiguous() for name, tensor in state.items()}
+    """The backbone's tensors, each once: a head that is the embedding itself is left out."""
+    return {name: _out(tensor, dtype) for name, tensor in _own(network.backbone_module).items()}
 
 
 def task_file(network: Network, name: str, token: str, order: int, distribution: str, dtype: torch.dtype) -> TaskFile:
     """All that belongs to one task."""
-    row = network.rows.tasks[network.rows.names.index(name)]
+    row = network.rows.row(name)
     decoder = network.decoders[name].state_dict()
     return TaskFile(
         name=name,
@@ -43,20 +37,22 @@ def task_file(network: Network, name: str, token: str, order: int, distribution:
     )
 
 
+def check_core(backbone: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+    """Refuse a checkpoint's tensors that do not fit; `backbone` may stand on the meta device, without memory."""
+    _check(_own(backbone), tensors, "core.safetensors")
+
+
 def fill_core(network: Network, tensors: Mapping[str, Tensor]) -> None:
-    """Put a checkpoint's tensors into the backbone; missing, extra or misshapen ones are named and nothing is changed."""
-    own = network.backbone_module.state_dict()
-    tied = _TIED in own and own[_TIED].data_ptr() == own[_TIED_TO].data_ptr()
-    wanted = {name: tensor for name, tensor in own.items() if not (tied and name == _TIED)}
-    _check(wanted, tensors, "core.safetensors")
-    _copy(wanted, tensors)
+    """Put a checkpoint's tensors into the backbone; what is missing, extra or misshapen is named, nothing changed."""
+    check_core(network.backbone_module, tensors)
+    _copy(_own(network.backbone_module), tensors)
 
 
 def fill_task(network: Network, file: TaskFile) -> None:
     """Put a task's tensors into its rows and its decoder, or change nothing and raise `CheckpointError`."""
-    row = network.rows.tasks[network.rows.names.index(file.name)]
+    row = network.rows.row(file.name)
     decoder = network.decoders[file.name].state_dict()
-    wanted = {"rows.input": row.input, "rows.output": row.output, "embeddings": row.vectors}
+    wanted: dict[str, Tensor] = {"rows.input": row.input, "rows.output": row.output, "embeddings": row.vectors}
     given = {"rows.input": file.rows_input, "rows.output": file.rows_output, "embeddings": file.vectors}
     wanted.update({f"decoder.{name}": tensor for name, tensor in decoder.items()})
     given.update({f"decoder.{name}": tensor for name, tensor in file.decoder.items()})
@@ -64,15 +60,18 @@ def fill_task(network: Network, file: TaskFile) -> None:
     _copy(wanted, given)
 
 
-def start_tasks(network: Network, tasks: Mapping[str, Task], names: list[str]) -> None:
+def start_tasks(network: Network, names: Sequence[str]) -> None:
     """Untrained values for the rows of `names`, the same for a name everywhere."""
-    backbone = network.backbone_module
-    embedding: nn.Module = backbone.internvl.get_input_embeddings()  # type: ignore[operator,union-attr]
-    head: nn.Module = backbone.internvl.lm_head  # type: ignore[assignment,union-attr]
+    embedding, head = network.backbone.matrices()
     for name in names:
-        row = network.rows.tasks[network.rows.names.index(name)]
-        seed = int.from_bytes(name.encode()[:7], "little")
-        row.start(embedding.weight.detach(), head.weight.detach(), seed)
+        network.rows.row(name).start(embedding, head, int.from_bytes(name.encode()[:7], "little"))
+
+
+def _own(module: nn.Module) -> dict[str, Tensor]:
+    """The module's tensors by name; of several names for one parameter the first."""
+    names = {name for name, _ in module.named_parameters(remove_duplicate=False)}
+    twice = names - {name for name, _ in module.named_parameters()}
+    return {name: tensor for name, tensor in module.state_dict().items() if name not in twice}
 
 
 def _out(tensor: Tensor, dtype: torch.dtype) -> Tensor:

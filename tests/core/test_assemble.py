@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from chiasm.routing.guided import speak_guided
 from chiasm.routing.network import Network
 from chiasm.routing.sequence import Markers
 from chiasm.weights import core_tensors, fill_core, start_tasks
-from chiasm_registry import CoreInfo, Decoder, Output, Task, TaskSpec, TaskTable
+from chiasm_registry import CoreInfo, Decoder, Output, Route, Scene, Task, TaskSpec, TaskTable
 from torch import nn
 
 
@@ -19,11 +20,16 @@ class Tone(Output):
     pitch: float
 
 
+class ToneDecoder(nn.Linear):
+    def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Tone]:
+        return [Tone(pitch=0.0) for _ in routes]
+
+
 class ToneTask(Task):
     spec = TaskSpec(name="tone", token="[TONE]", embeddings=2, output=Tone, summary="how it sounds")
 
     def decoder(self, core: CoreInfo) -> Decoder:
-        return nn.Linear(core.width, 1)  # type: ignore[return-value]
+        return ToneDecoder(core.width, 1)
 
 
 TASKS = {"tone": ToneTask()}
@@ -46,7 +52,7 @@ def filled_like(model: Network, trunk: bool, *, blank: bool) -> Network:
     torch.manual_seed(1)
     again = network(trunk, blank=blank)
     fill_core(again, core_tensors(model, torch.float32))
-    start_tasks(again, TASKS, ["tone"])
+    start_tasks(again, ["tone"])
     return again
 
 

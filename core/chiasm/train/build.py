@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import torch
-from chiasm_registry import Task, TaskTable
+from chiasm_registry import Task, TaskTable, TrainingError
 from chiasm_registry.discovery import discover
-from pydantic import Field
+from chiasm_registry.errors import shown
+from pydantic import Field, TypeAdapter, ValidationError
 from torch import nn
 from torch.utils.data import Dataset
 
@@ -30,6 +31,7 @@ from .requests import Composer, Mix, language_texts
 from .scenes import Settings
 from .step import Pictures, Step
 
+T = TypeVar("T")
 _INIT_SEED = 0
 _SHARD_BYTES = 12 * 2**20  # files that a repository and a slow line can take
 _NEVER_ENDING = 2**40  # items are drawn, not counted
@@ -39,7 +41,7 @@ class ModelConfig(Section):
     """What is trained: a new model (`internvl`, in transformers' terms), or the one in the folder `base`."""
 
     base: str | None = None
-    internvl: dict[str, Any] = {}
+    internvl: dict[str, Any] = Field(default_factory=dict)
     trunk: bool = True
     max_tiles: int = Field(1, ge=1, le=12)
     vocabulary: int = Field(3072, ge=512)
@@ -52,8 +54,8 @@ class ModelConfig(Section):
 class MixtureConfig(Section):
     """How views and requests are mixed; `views` are fields of `Settings`, `requests` of `Mix`."""
 
-    views: dict[str, Any] = {}
-    requests: dict[str, Any] = {}
+    views: dict[str, Any] = Field(default_factory=dict)
+    requests: dict[str, Any] = Field(default_factory=dict)
     branches: int = Field(14, ge=1)  # guided phrases an image
     conversations: int = Field(6, ge=0)  # free requests an image
     pictures: bool = True  # False: words alone, without images and tasks, to learn to speak and to copy first
@@ -73,15 +75,18 @@ class Build:
 
 def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None) -> Build:
     """Read data and initial weights, make the network; every step of it is reported."""
-    model, mixture = ModelConfig(**config.model), MixtureConfig(**config.mixture)
-    settings = Settings(**mixture.views)
+    model = _read(ModelConfig, config.model, "model")
+    mixture = _read(MixtureConfig, config.mixture, "mixture")
+    settings = _read(Settings, mixture.views, "mixture.views")
+    mix = _read(Mix, mixture.requests, "mixture.requests")
     records = _records(config, report)
     limit = mixture.store_gib if mixture.pictures else 0.0
     store = PhotoStore(records, size=settings.source, limit_gib=limit, report=report)
     wanted = mixture.cutouts_per_name if mixture.pictures else 0
     bank = cut_out(records, per_name=wanted, seed=config.run.seed, report=report)
-    trainee = _trainee(model, config, records, report)
-    composer = Composer(_names(records), records, Mix(**mixture.requests), mixture.branches)
+    pictures = Pictures(store, None if bank is None else bank.pixels)
+    trainee = _trainee(model, config, records, pictures, report)
+    composer = Composer(_names(records), records, mix, mixture.branches)
     writer = Writer(
         trainee.tokenizer,
         TEMPLATES[model.template],
@@ -90,7 +95,6 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
         (trainee.step.network.backbone.tokens_per_tile,) if mixture.pictures else (),
         model.instruction,
     )
-    trainee.step.pictures = Pictures(store, None if bank is None else bank.pixels)
     return Build(
         module=trainee.step,
         dataset=_items(config, mixture, records, composer, writer, trainee.tasks, settings, bank),
@@ -111,7 +115,7 @@ class _Trainee:
 
     def save(self, module: nn.Module, folder: Path) -> None:
         """Write the chiasm folder in bfloat16."""
-        network = module.network
+        network = cast(Step, module).network
         files = [
             task_file(network, name, task.spec.token, order, "chiasm", torch.bfloat16)
             for order, (name, task) in enumerate(self.tasks.items())
@@ -130,7 +134,11 @@ class _Trainee:
 
 
 def _trainee(
-    model: ModelConfig, config: TrainConfig, records: Sequence[Record], report: Callable[[str], None]
+    model: ModelConfig,
+    config: TrainConfig,
+    records: Sequence[Record],
+    pictures: Pictures,
+    report: Callable[[str], None],
 ) -> _Trainee:
     catalog = discover()
     tasks = {name: catalog.task(name) for name in sorted(config.tasks)}
@@ -147,7 +155,7 @@ def _trainee(
     if initial:
         start_trunk(patches, initial)
     reference = frozen_trunk(patches) if initial else None
-    start_tasks(network, tasks, list(tasks))
+    start_tasks(network, list(tasks))
     for name in tasks:
         network.decoders[name].prepare(config.tasks[name], initial)  # type: ignore[operator]
     if base is not None:
@@ -158,13 +166,27 @@ def _trainee(
     step = Step(
         network,
         markers,
-        Pictures.__new__(Pictures),
+        pictures,
         dropout=model.dropout,
         text_weight=model.text_weight,
         reference=reference,
     )
     report(f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, {tokenizer.size} tokens")
     return _Trainee(step, tokenizer, tasks, model, core)
+
+
+def _read(kind: type[T], values: Mapping[str, Any], where: str) -> T:
+    """A part of the config as its dataclass or model; the first key that does not fit is named."""
+    known = [field.name for field in fields(kind)] if is_dataclass(kind) else list(kind.model_fields)  # type: ignore[attr-defined]
+    if unknown := [key for key in values if key not in known]:
+        raise TrainingError(f"config: key {where}.{shown(unknown[0], 40)} is unknown; there are {shown(known, 100)}")
+    try:
+        return TypeAdapter(kind).validate_python(dict(values))
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        key = ".".join([where, *map(str, first["loc"])])
+        value = shown(repr(first["input"]), 40)
+        raise TrainingError(f"config: key {shown(key, 60)} is {value}; {shown(first['msg'], 80)}") from error
 
 
 def _core_config(model: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:

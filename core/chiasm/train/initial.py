@@ -1,4 +1,4 @@
-"""Initial weights from a published file: what of it fits the backbone's trunk; the tasks' decoders take their own part."""
+"""Initial weights from a published file: the trunk takes what fits it, the tasks' decoders their own part."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ def start_trunk(patches: nn.Module, weights: Mapping[str, Tensor]) -> None:
             "initial weights are for a backbone with a trunk; set model.trunk to true or leave initial out"
         )
     trunk = {_trunk_name(name): tensor for name, tensor in weights.items() if not name.startswith(_HEAD)}
-    trunk["stem.weight"] = trunk["stem.weight"].flip(1)
     towers = {n.removeprefix("cls_convs."): t for n, t in weights.items() if n.startswith("cls_convs.")}
     try:
+        trunk["stem.weight"] = trunk["stem.weight"].flip(1)
         patches.trunk.load_state_dict(trunk)
         patches.towers.load_state_dict(towers)
-    except RuntimeError as error:
+    except (KeyError, IndexError, RuntimeError) as error:
         raise TrainingError(
             "the initial weights are not those of NanoDet-Plus-m; their names or shapes differ"
         ) from error

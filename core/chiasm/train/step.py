@@ -66,7 +66,7 @@ class Step(nn.Module):
         nested: Nested,
         ids: Sequence[str] = (),
     ) -> dict[str, Tensor]:
-        """Named losses of a batch of `collate`: `loss`, `loss/text`, `loss/<task>/<name>`; `ids` only name the samples."""
+        """Named losses of a batch of `collate`: `loss`, `loss/text`, `loss/<task>/<name>`; `ids` name the samples."""
         network = self.network
         if view is None:
             losses = {"loss/text": self._text_loss(self._speak(tokens, branch, parent, None), labels)}
@@ -116,7 +116,7 @@ class Step(nn.Module):
         frozen = self._reference[0]
         if frozen is None:
             return ()
-        if not any(p.requires_grad for p in self.network.backbone_module.trunk_parameters()):  # type: ignore[operator]
+        if not any(p.requires_grad for p in self.network.backbone.trunk_parameters()):
             return maps
         reference: tuple[Tensor, ...] = frozen.to(tiles.device)(tiles)
         return reference
@@ -129,11 +129,11 @@ class Step(nn.Module):
         counts = [len(p) for p in phrases]
         if not sum(counts):
             return {}
-        slots = [part.unbind(0) for part in self.network.slots(tokens, hidden, name).split(counts)]
-        row = self.network.rows.tasks[self.network.rows.names.index(name)]
+        slots = [part.unbind(0) for part in torch.split(self.network.slots(tokens, hidden, name), counts)]
+        vectors = self.network.rows.row(name).vectors
         used = [k for k, count in enumerate(counts) if count]
         routes = [
-            [Route(task=name, phrase=p, slots=slots[k][r], embeddings=row.vectors) for r, p in enumerate(phrases[k])]
+            [Route(task=name, phrase=p, slots=slots[k][r], embeddings=vectors) for r, p in enumerate(phrases[k])]
             for k in used
         ]
         decoder = cast(TrainableDecoder, self.network.decoders[name])
