@@ -5,18 +5,23 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+BLOCK = 64  # boxes of a list that are compared at a time
+
 
 def area(boxes: Tensor) -> Tensor:
     """(..., 4) to (...)."""
     return (boxes[..., 2] - boxes[..., 0]).clamp(min=0) * (boxes[..., 3] - boxes[..., 1]).clamp(min=0)
 
 
+@torch.no_grad()
 def pairwise_iou(a: Tensor, b: Tensor) -> Tensor:
-    """(..., N, 4) and (..., M, 4) to (..., N, M)."""
-    low = torch.maximum(a[..., :, None, :2], b[..., None, :, :2])
-    high = torch.minimum(a[..., :, None, 2:], b[..., None, :, 2:])
-    overlap = (high - low).clamp(min=0).prod(-1)
-    return overlap / (area(a)[..., :, None] + area(b)[..., None, :] - overlap).clamp(min=1e-9)
+    """(..., N, 4) and (..., M, 4) to (..., N, M), without gradients; in few passes over what may be large."""
+    ax0, ay0, ax1, ay1 = a[..., :, None, :].unbind(-1)  # (..., N, 1) each
+    bx0, by0, bx1, by1 = b[..., None, :, :].unbind(-1)  # (..., 1, M) each
+    overlap = torch.minimum(ax1, bx1).sub_(torch.maximum(ax0, bx0)).clamp_(min=0)
+    overlap.mul_(torch.minimum(ay1, by1).sub_(torch.maximum(ay0, by0)).clamp_(min=0))
+    union = (area(a)[..., :, None] + area(b)[..., None, :]).sub_(overlap).clamp_(min=1e-9)
+    return overlap.div_(union)
 
 
 def generalized_iou(a: Tensor, b: Tensor) -> Tensor:
@@ -27,16 +32,39 @@ def generalized_iou(a: Tensor, b: Tensor) -> Tensor:
     return overlap / union - (hull - union) / hull.clamp(min=1e-9)
 
 
-def suppress(boxes: Tensor, overlap: float) -> Tensor:
-    """Greedy non-maximum suppression of many lists at once: (R, n, 4), best first, to the (R, n) that stay.
+@torch.no_grad()
+def suppress(boxes: Tensor, alive: Tensor, overlap: float, most: int) -> Tensor:
+    """Greedy non-maximum suppression of many lists at once: (R, n, 4), best first, to the (R, n) of `alive` that stay.
 
-    The greedy rule «stay unless a better one that stays overlaps you» has one fixed point; it is reached by repeating
-    the rule on all boxes together, in as many rounds as the longest chain of suppressions.
+    A list is followed until `most` of it stay; what comes behind these is dropped. It is taken block by block: a block
+    is compared with what stays before it, then with itself.
     """
-    better = pairwise_iou(boxes, boxes).gt(overlap).triu(1)  # (R, i, j): i is better than j and overlaps it
-    stay = torch.ones(boxes.shape[:2], dtype=torch.bool, device=boxes.device)
+    stay = torch.zeros_like(alive)
+    for start in range(0, boxes.shape[1], BLOCK):
+        block = slice(start, start + BLOCK)
+        some = boxes[:, block]
+        hidden = pairwise_iou(some, _gathered(boxes, stay)).gt_(overlap).any(-1)
+        stay[:, block] = _greedy(some, alive[:, block] & ~hidden, overlap)
+        if bool(((stay.sum(1) >= most) | ~alive[:, start + BLOCK :].any(1)).all()):
+            break
+    return stay
+
+
+def _gathered(boxes: Tensor, stay: Tensor) -> Tensor:
+    """(R, k, 4): those of each list that stay, zeros behind the shorter ones."""
+    order = stay.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, : int(stay.sum(1).max())]
+    return (boxes * stay[..., None]).gather(1, order[..., None].expand(-1, -1, 4))
+
+
+def _greedy(boxes: Tensor, alive: Tensor, overlap: float) -> Tensor:
+    """The greedy rule «stay unless a better one that stays overlaps you» has one fixed point.
+
+    It is reached by repeating the rule on all boxes together, in as many rounds as the longest chain of suppressions.
+    """
+    better = pairwise_iou(boxes, boxes).gt_(overlap).triu_(1)  # (R, i, j): 1 where i is better than j and overlaps it
+    stay = alive
     while True:
-        again = ~(better & stay[:, :, None]).any(1)
+        again = alive & (torch.bmm(stay.float()[:, None], better)[:, 0] == 0)
         if torch.equal(again, stay):
             return stay
         stay = again

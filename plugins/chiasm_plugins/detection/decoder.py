@@ -16,7 +16,7 @@ from chiasm_registry import Box, Boxes, CoreInfo, Route, Scene, ScoredBox
 from torch import Tensor, nn
 
 from .boxes import suppress
-from .losses import LossWeights, detection_losses
+from .losses import LossWeights, detection_losses, loss_weights
 from .pyramid import LEVELS, WIDTH, Levels, Separable
 from .targets import BoxTarget
 from .teacher import Teacher
@@ -60,6 +60,7 @@ class DetectionDecoder(nn.Module):
             last.bias.view(-1)[
                 WIDTH : LEVELS * (WIDTH + 1) : WIDTH + 1
             ] = -4.0  # a location is rarely the thing asked for
+        self.bins: Tensor
         self.register_buffer("bins", torch.arange(BINS, dtype=torch.float32), persistent=False)
         self.weights = LossWeights()
         self._teacher: tuple[Teacher | None] = (None,)  # in a tuple: neither trained nor saved
@@ -71,7 +72,9 @@ class DetectionDecoder(nn.Module):
             1, 2
         )
         centres, strides = self._grid(features)
-        reach = distances.float().unflatten(2, (4, BINS)).softmax(-1) @ self.bins * strides[:, None]  # (B, L, 4)
+        # in full precision, whatever the weights have: a pixel of 448 is little
+        shares = distances.float().reshape(*distances.shape[:2], 4, BINS).softmax(-1)
+        reach = shares @ self.bins.float() * strides[:, None]  # (B, L, 4)
         boxes = torch.cat([centres - reach[..., :2], centres + reach[..., 2:]], -1)
         finest = maps[self.levels.use[0]].shape[-2:]
         stride = self.levels.strides[1] if self.levels.one_grid else self.levels.strides[0]
@@ -90,7 +93,7 @@ class DetectionDecoder(nn.Module):
     def judge(self, located: Located, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Slots (B, R, K, D) to score logits (B, R, L) and presence logits (B, R)."""
         asked = self.ask(slots.flatten(2))
-        weights = asked[..., :-1].unflatten(-1, (LEVELS, WIDTH + 1))  # (B, R, LEVELS, C + 1)
+        weights = asked[..., :-1].reshape(*asked.shape[:2], LEVELS, WIDTH + 1)  # (B, R, LEVELS, C + 1)
         logits = [
             torch.einsum("brc,bcl->brl", weights[:, :, k, :-1], feature.flatten(2)) + weights[:, :, k, -1:]
             for k, feature in enumerate(located.features)
@@ -109,12 +112,10 @@ class DetectionDecoder(nn.Module):
         boxes = self._to_original(located, scene.size_hw)[best.indices]
         asked = best.values.new_tensor([route.options.threshold for route in routes])
         alive = (best.values >= asked[:, None]) & ((boxes[..., 2:] - boxes[..., :2]).amin(-1) > 0)
-        boxes = boxes[:, : max(1, int(alive.sum(1).max()))] if bool(alive.any()) else boxes[:, :1]
-        alive = alive[:, : boxes.shape[1]]
-        stay = suppress(torch.where(alive[..., None], boxes, 0.0), OVERLAP) & alive
+        stay = suppress(boxes, alive, OVERLAP, max(route.options.max_objects for route in routes)).cpu()
+        boxes, values = boxes.cpu(), best.values.cpu()
         return [
-            _boxes(boxes[r][stay[r]], best.values[r, : boxes.shape[1]][stay[r]], route.options.max_objects)
-            for r, route in enumerate(routes)
+            _boxes(boxes[r, stay[r]], values[r, stay[r]], route.options.max_objects) for r, route in enumerate(routes)
         ]
 
     @staticmethod
@@ -127,9 +128,9 @@ class DetectionDecoder(nn.Module):
 
     def prepare(self, options: Mapping[str, Any], initial: Mapping[str, Tensor]) -> None:
         """Loss weights from the config; towers and edges from a NanoDet-Plus head, whose frozen copy is the teacher."""
-        self.weights = LossWeights(**options)
+        self.weights = loss_weights(options)
         if initial:
-            teacher = Teacher(initial, self.levels.strides)
+            teacher = Teacher(initial, self.levels.strides, 4 * BINS)
             teacher.copy_to(self.towers, self.edges)
             self._teacher = (teacher,)
 

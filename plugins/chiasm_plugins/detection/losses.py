@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
-from chiasm_registry import Route, Scene
+from chiasm_registry import Route, Scene, TrainingError
+from chiasm_registry.errors import shown
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LossWeights:
-    """How much each part counts; `truth` is the share of the annotations in the score targets, the teacher has the rest."""
+    """How much each part counts; `truth` is the annotations' share in the score targets, the teacher has the rest."""
 
     score: float = 1.0
     truth: float = 0.3
@@ -31,6 +32,19 @@ class LossWeights:
     distances: float = 0.25
     presence: float = 0.5
     max_boxes: int = 100  # true boxes an image that are assigned
+
+
+def loss_weights(options: Mapping[str, Any]) -> LossWeights:
+    """The weights that a training config sets; an unknown one, or one that is no number from 0 on, is refused."""
+    known = [field.name for field in fields(LossWeights)]
+    for key, value in options.items():
+        if key not in known:
+            raise TrainingError(f"tasks.detection: key {shown(key, 40)} is unknown; there are {', '.join(known)}")
+        if type(value) not in (int, float) or not 0 <= value < float("inf"):
+            raise TrainingError(
+                f"tasks.detection: key {key} is {shown(repr(value), 40)}; it must be a number from 0 on"
+            )
+    return LossWeights(**options)
 
 
 def detection_losses(
@@ -90,12 +104,12 @@ def _teach(head: DetectionDecoder, scenes: Sequence[Scene]) -> Taught:
     """The teacher's view of the scenes, from the frozen initial model's maps."""
     assert head.teacher is not None
     maps = [torch.stack(maps) for maps in zip(*(scene.reference_maps for scene in scenes), strict=True)]
-    teacher = head.teacher.to(maps[0].device)
-    return teacher([maps[k] for k in head.levels.use])
+    taught: Taught = head.teacher.to(maps[0].device)([maps[k] for k in head.levels.use])
+    return taught
 
 
 def _believed(taught: Taught, targets: Sequence[Sequence[BoxTarget]], rows: int) -> Tensor:
-    """(B, R, L): the teacher's score for each phrase, the largest among the classes it stands for; 0 for unknown words."""
+    """(B, R, L): the teacher's score for each phrase, the largest of the classes it stands for; 0 for unknown words."""
     classes = [[[CLASS_OF[n] for n in t.meaning if n in CLASS_OF] for t in of_image] for of_image in targets]
     deepest = max((len(c) for of_image in classes for c in of_image), default=0)
     nothing = taught.scores.shape[1]
@@ -122,7 +136,7 @@ def _box_losses(located: Located, assigned: Assignment, weights: LossWeights) ->
     total = weight.sum().clamp(min=1.0)
     overlap = ((1 - generalized_iou(located.boxes, assigned.box)) * weight).sum() / total
     edges = torch.cat([located.centres - assigned.box[..., :2], assigned.box[..., 2:] - located.centres], -1)
-    logits = located.distances.float().unflatten(2, (4, -1))  # (B, L, 4, BINS)
+    logits = _by_edge(located.distances)
     bins = logits.shape[-1]
     place = (edges / located.strides[:, None]).clamp(0, bins - 1 - 1e-3)
     left = place.floor().long()
@@ -139,10 +153,15 @@ def _box_losses(located: Located, assigned: Assignment, weights: LossWeights) ->
 def _distance_loss(distances: Tensor, taught: Taught) -> Tensor:
     """Keep the edges' distributions near the teacher's where the teacher sees something (localization distillation)."""
     weight = taught.scores.amax(1)  # (B, L)
-    student = distances.float().unflatten(2, (4, -1)).log_softmax(-1)
-    teacher = taught.distances.float().unflatten(2, (4, -1)).log_softmax(-1)
+    student, teacher = _by_edge(distances).log_softmax(-1), _by_edge(taught.distances).log_softmax(-1)
     kl = (teacher.exp() * (teacher - student)).sum(-1).mean(-1)
-    return (kl * weight).sum() / weight.sum().clamp(min=1.0)
+    loss: Tensor = (kl * weight).sum() / weight.sum().clamp(min=1.0)
+    return loss
+
+
+def _by_edge(distances: Tensor) -> Tensor:
+    """(B, L, 4 * BINS) logits to (B, L, 4, BINS)."""
+    return distances.float().reshape(*distances.shape[:2], 4, -1)
 
 
 def _presence_loss(presence: Tensor, targets: Sequence[Sequence[BoxTarget]], asked: Tensor) -> Tensor:

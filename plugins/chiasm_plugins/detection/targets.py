@@ -14,7 +14,7 @@ from .boxes import pairwise_iou
 
 @dataclass(frozen=True, eq=False)
 class BoxTarget:
-    """One phrase's truth: boxes (n, 4) and groups to ignore (m, 4), xyxy pixels of the sample; the names it stands for."""
+    """A phrase's truth: boxes (n, 4), groups to ignore (m, 4), xyxy pixels of the sample; the names it stands for."""
 
     boxes: Tensor
     ignored: Tensor

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
+from chiasm_registry import TrainingError
 from torch import Tensor, nn
 
 from .pyramid import LEVELS, WIDTH, Separable
@@ -32,24 +33,25 @@ class Taught(NamedTuple):
 class Teacher(nn.Module):
     """NanoDet-Plus's head as published (keys `cls_convs.*`, `gfl_cls.*`), frozen."""
 
-    def __init__(self, weights: Mapping[str, Tensor], strides: Sequence[int]) -> None:
+    def __init__(self, weights: Mapping[str, Tensor], strides: Sequence[int], distances: int) -> None:
+        """`distances` is the number of logits of a location's four edges; other shapes are a `TrainingError`."""
         super().__init__()
         self.classes = len(CLASS_OF)
         self.strides = tuple(strides)
         self.towers = nn.ModuleList(nn.Sequential(Separable(WIDTH), Separable(WIDTH)) for _ in range(LEVELS))
-        outputs = weights["gfl_cls.0.bias"].shape[0]
-        self.heads = nn.ModuleList(nn.Conv2d(WIDTH, outputs, 1) for _ in range(LEVELS))
-        self.towers.load_state_dict(_part(weights, "cls_convs."))
-        self.heads.load_state_dict(_part(weights, "gfl_cls."))
+        self.heads = nn.ModuleList(nn.Conv2d(WIDTH, self.classes + distances, 1) for _ in range(LEVELS))
+        try:
+            self.towers.load_state_dict(_part(weights, "cls_convs."))
+            self.heads.load_state_dict(_part(weights, "gfl_cls."))
+        except RuntimeError as error:
+            raise TrainingError("the initial weights hold no head of NanoDet-Plus-m; names or shapes differ") from error
         self.requires_grad_(False)
 
-    @torch.no_grad()
     def copy_to(self, towers: nn.ModuleList, edges: nn.ModuleList) -> None:
         """Give a student the same towers and the same box edges."""
         towers.load_state_dict(self.towers.state_dict())
         for edge, head in zip(edges, self.heads, strict=True):
-            edge.weight.copy_(head.weight[self.classes :])
-            edge.bias.copy_(head.bias[self.classes :])
+            edge.load_state_dict({name: tensor[self.classes :] for name, tensor in head.state_dict().items()})
 
     @torch.no_grad()
     def forward(self, pyramid: Sequence[Tensor]) -> Taught:
