@@ -1,0 +1,149 @@
+"""Free speech: what the cache gave is what one full pass gives, slots are whole, and no id breaks the grammar."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from chiasm.model import Model
+from chiasm.routing import generate
+from chiasm.routing.generate import Sampling, Spoken, speak_free
+from chiasm.scene import look_at
+from chiasm.images import open_image
+from chiasm.text import build_prompt
+from core.tiny import picture, talkative, tiny_model
+from torch import Tensor
+
+QUESTIONS = ("Find the dog.", "What is in the picture?", "Hi", "Where is the red bus? " * 5)
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return talkative(tiny_model())
+
+
+def prompts_of(model: Model, questions: Sequence[str], images: int = 1) -> tuple[list[tuple[int, ...]], Tensor]:
+    """Prompts with one random picture each, and all pictures' tokens."""
+    looks = look_at(model.network, [open_image(picture(seed=k)) for k in range(len(questions) * images)])
+    counts = [len(look.tokens) for look in looks]
+    prompts = [
+        build_prompt(model.tokenizer, model.template, [(q, None)], counts[k * images : (k + 1) * images]).ids
+        for k, q in enumerate(questions)
+    ]
+    return prompts, torch.cat([look.tokens for look in looks])
+
+
+def speak(model: Model, prompts: Sequence[Sequence[int]], tokens: Tensor | None, **more: Any) -> list[Spoken]:
+    settings = {"tasks": model.table.names, "max_routes": 100} | {k: more.pop(k) for k in ("tasks", "max_routes") if k in more}
+    sampling = Sampling(**{"max_new_tokens": 40} | more)
+    controls = model.tokenizer.control_ids.values()
+    with torch.inference_mode():
+        return speak_free(
+            model.network, model.markers, prompts, tokens, controls=controls, sampling=sampling, **settings
+        )
+
+
+def check_grammar(model: Model, answer: Spoken, tasks: Sequence[str], max_routes: int = 100) -> int:
+    """The answer read by a second, plain reader of the grammar; the number of its routes."""
+    rows, markers = model.network.rows, model.markers
+    controls = set(model.tokenizer.control_ids.values())
+    rest, open_phrase, length, free, routes = list(answer.ids), False, 0, set[str](), 0
+    while rest:
+        token = rest.pop(0)
+        if token == markers.ref:
+            assert not open_phrase
+            open_phrase, length, free = True, 0, set()
+        elif token == markers.unref:
+            assert open_phrase
+            assert length
+            open_phrase, free = False, set(tasks)
+        elif token >= rows.base:
+            task = rows.task_of(token)
+            assert task in free, "a routing token stands only behind </ref> or another task's slots, once a phrase"
+            free.discard(task)
+            wanted = rows.slot_ids(task)
+            assert rest[: len(wanted)] == wanted
+            rest, routes = rest[len(wanted) :], routes + 1
+        else:
+            assert token not in controls
+            length, free = length + 1, set()
+    assert routes <= max_routes
+    return routes
+
+
+def test_slots_from_the_live_cache_equal_one_full_pass(model: Model) -> None:
+    """Hidden states of a batch of mixed lengths are those of each whole answer run at once, to 1e-4."""
+    prompts, tokens = prompts_of(model, QUESTIONS)
+    own = tokens.split([p.count(model.markers.image) for p in prompts])
+    compared = 0
+    for row, answer in enumerate(speak(model, prompts, tokens, do_sample=True, seed=3, max_new_tokens=80)):
+        ids = torch.tensor([[*prompts[row], *answer.ids]])
+        embeds = model.network.embed(ids, model.markers.image, own[row])
+        hidden = model.network.backbone.speak(embeds, None, torch.arange(ids.shape[1])[None], None)[0]
+        hidden = hidden[len(prompts[row]) :]
+        slots = torch.tensor([token >= model.network.rows.starts[0] for token in answer.ids])
+        torch.testing.assert_close(answer.hidden[slots], hidden[slots], atol=1e-4, rtol=0)
+        assert not answer.hidden[~slots].any()
+        compared += int(slots.sum())
+    assert compared > 15
+
+
+@pytest.mark.parametrize("limit", range(1, 13))
+def test_begun_slots_are_finished_at_the_length_limit(model: Model, limit: int) -> None:
+    """However few tokens are granted, the last routing token has all its slots, and no more is said."""
+    prompts, tokens = prompts_of(model, QUESTIONS[:2])
+    for seed in range(3):
+        for answer in speak(model, prompts, tokens, do_sample=True, seed=seed, max_new_tokens=limit):
+            check_grammar(model, answer, model.table.names)
+            assert len(answer.ids) < limit + max(model.network.rows.sizes) + 1
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_no_id_breaks_the_grammar(model: Model, seed: int) -> None:
+    """Random weights, sampled: control tokens, routes and slots stand only where they may."""
+    prompts, tokens = prompts_of(model, QUESTIONS)
+    sampled = {"do_sample": True, "seed": seed, "temperature": 1.5, "top_p": 0.95, "top_k": 200}
+    answers = speak(model, prompts, tokens, **sampled, repetition_penalty=1.1, max_new_tokens=60)
+    assert sum(check_grammar(model, answer, model.table.names) for answer in answers)
+
+
+def test_only_the_tasks_that_are_asked_for_are_routed(model: Model) -> None:
+    prompts, tokens = prompts_of(model, QUESTIONS)
+    for answer in speak(model, prompts, tokens, tasks=["level"], do_sample=True):
+        check_grammar(model, answer, ["level"])
+    for answer in speak(model, prompts, tokens, tasks=[], do_sample=True):
+        assert check_grammar(model, answer, []) == 0
+
+
+def test_routes_are_limited(model: Model) -> None:
+    """Ten thousand routes are not said: behind the last one that is granted no phrase is opened."""
+    prompts, tokens = prompts_of(model, QUESTIONS[:1])
+    (answer,) = speak(model, prompts, tokens, do_sample=True, max_routes=2, max_new_tokens=200)
+    assert check_grammar(model, answer, model.table.names, max_routes=2) == 2
+
+
+@pytest.mark.parametrize("sampled", [{}, {"do_sample": True, "seed": 7}], ids=["greedy", "sampled"])
+def test_a_batch_speaks_as_its_rows_alone(model: Model, sampled: dict[str, Any]) -> None:
+    """Padding and neighbours change no id, and no hidden state by more than rounding."""
+    prompts, tokens = prompts_of(model, QUESTIONS)
+    own = tokens.split([p.count(model.markers.image) for p in prompts])
+    together = speak(model, prompts, tokens, **sampled)
+    for row, answer in enumerate(together):
+        (alone,) = speak(model, [prompts[row]], own[row], **sampled)
+        assert alone.ids == answer.ids
+        torch.testing.assert_close(alone.hidden, answer.hidden, atol=1e-4, rtol=0)
+
+
+def test_long_prompts_are_spoken_in_parts(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch whose mask would not fit into memory is cut; each row keeps its own pictures and its answer."""
+    prompts, tokens = prompts_of(model, QUESTIONS, images=2)
+    together = speak(model, prompts, tokens)
+    monkeypatch.setattr(generate, "MASK_CELLS", 1)
+    assert [answer.ids for answer in speak(model, prompts, tokens)] == [answer.ids for answer in together]
+
+
+def test_a_prompt_without_pictures_is_continued(model: Model) -> None:
+    prompts = [build_prompt(model.tokenizer, model.template, [(q, None)], []).ids for q in QUESTIONS[:2]]
+    assert all(answer.ids for answer in speak(model, prompts, None))

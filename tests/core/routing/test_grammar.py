@@ -1,0 +1,76 @@
+"""The grammar of an answer: what may come next, and what a complete answer means."""
+
+from __future__ import annotations
+
+import pytest
+from chiasm.model import Model
+from chiasm.routing.grammar import AnswerState, read_answer
+from core.tiny import tiny_model
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return tiny_model()
+
+
+def state(model: Model, tasks: tuple[str, ...] = ("detection", "level"), routes: int = 9) -> AnswerState:
+    return AnswerState(model.network.rows, model.markers, tasks, routes)
+
+
+def routed(model: Model, task: str) -> list[int]:
+    return [model.network.rows.token_id(task), *model.network.rows.slot_ids(task)]
+
+
+def test_what_is_legal_at_each_place(model: Model) -> None:
+    """In text, in an empty phrase, in a phrase, behind it, behind a token's slots, behind all of them."""
+    rows, m = model.network.rows, model.markers
+    box, level, word = rows.token_id("detection"), rows.token_id("level"), 40
+    now = state(model)
+    seen = [set(now.allowed())]
+    for token in (m.ref, word, m.unref):
+        now.feed(token)
+        seen.append(set(now.allowed()))
+    assert seen == [{m.end, m.ref}, set(), {m.unref}, {m.end, m.ref, box, level}]
+    now.feed(box)
+    assert now.pending == rows.slot_ids("detection")
+    for slot in rows.slot_ids("detection"):
+        now.feed(slot)
+    assert set(now.allowed()) == {m.end, m.ref, level}
+    now.feed(word)
+    assert set(now.allowed()) == {m.end, m.ref}
+
+
+def test_no_route_is_granted_beyond_the_limit(model: Model) -> None:
+    now = state(model, routes=1)
+    for token in (model.markers.ref, 40, model.markers.unref, *routed(model, "detection")):
+        now.feed(token)
+    assert set(now.allowed()) == {model.markers.end}
+
+
+def test_an_answer_is_read(model: Model) -> None:
+    """Text without control tokens, phrases to the letter with their spans, the place of each route's first slot."""
+    m, spell = model.markers, model.tokenizer.encode_user
+    ids = [*spell("a "), m.ref, *spell("brown dog"), m.unref, *routed(model, "detection"), *routed(model, "level")]
+    ids += [*spell(" and a "), m.ref, *spell("cup é"), m.unref, *routed(model, "level"), *spell(".")]
+    text, heard = read_answer(ids, model.tokenizer, model.network.rows, m)
+    assert text == "a brown dog and a cup é."
+    assert [(one.task, one.phrase) for one in heard] == [
+        ("detection", "brown dog"),
+        ("level", "brown dog"),
+        ("level", "cup é"),
+    ]
+    assert all(text[slice(*one.span)] == one.phrase for one in heard)
+    for one in heard:
+        slots = model.network.rows.slot_ids(one.task)
+        assert ids[one.first_slot : one.first_slot + len(slots)] == slots
+
+
+def test_phrases_without_a_route_are_text(model: Model) -> None:
+    """A phrase that no task was asked for, and one that the length limit cut."""
+    m, spell = model.markers, model.tokenizer.encode_user
+    ids = [m.ref, *spell("dog"), m.unref, *spell(" or "), m.ref, *spell("ca")]
+    assert read_answer(ids, model.tokenizer, model.network.rows, m) == ("dog or ca", [])
+
+
+def test_an_empty_answer_says_nothing(model: Model) -> None:
+    assert read_answer([], model.tokenizer, model.network.rows, model.markers) == ("", [])
