@@ -1,4 +1,4 @@
-"""Every limit of the platform in one place; a caller may hand a changed copy (`dataclasses.replace`) where one is taken."""
+"""Every limit of the platform in one place; where one is taken, a changed copy (`dataclasses.replace`) may be given."""
 
 from __future__ import annotations
 

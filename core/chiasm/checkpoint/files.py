@@ -6,7 +6,7 @@ import errno
 import os
 import stat
 
-from chiasm_registry.errors import CheckpointError, shown
+from chiasm_registry.errors import CheckpointError
 
 _REASONS = {
     errno.ENOENT: "does not exist",

@@ -44,7 +44,7 @@ def model() -> Model:
     sizes["text_config"] = {**sizes["text_config"], "vocab_size": tokenizer.size}
     torch.manual_seed(0)
     network = assemble({"internvl": sizes, "trunk": True, "max_tiles": 1}, table, tasks)
-    start_tasks(network, tasks, ["detection"])
+    start_tasks(network, ["detection"])
     network.requires_grad_(False).eval()
     return Model(network, table, tokenizer, template, markers_of(tokenizer, template), "Find what is named.")
 
