@@ -24,6 +24,7 @@ from ..weights import core_tensors, fill_core, fill_task, start_tasks, task_file
 from .config import Section, TrainConfig
 from .cutouts import CutoutBank, cut_out
 from .data import Record, read_records
+from .induction import seed_induction
 from .initial import frozen_trunk, read_initial, start_trunk
 from .items import Item, Items, Writer, collate
 from .photos import PhotoStore
@@ -47,6 +48,7 @@ class ModelConfig(Section):
     vocabulary: int = Field(3072, ge=512)
     template: str = "nano"
     instruction: str = "Find what is named."
+    induction: bool = False  # a new language model starts with circuits that copy; see `seed_induction`
     dropout: float = Field(0.1, ge=0, lt=1)
     text_weight: float = Field(1.0, ge=0)
 
@@ -150,6 +152,8 @@ def _trainee(
     with torch.random.fork_rng():
         torch.manual_seed(_INIT_SEED)
         network = assemble(core, table, tasks)
+    if model.induction and base is None:
+        seed_induction(network.backbone_module.internvl.model.language_model)  # type: ignore[union-attr]
     initial = read_initial(config.initial)
     patches: Any = network.backbone_module.internvl.model.vision_tower.embeddings.patch_embeddings  # type: ignore[union-attr]
     if initial:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from chiasm_registry import Box, Boxes, CoreInfo, Route, Scene, ScoredBox
@@ -23,6 +23,8 @@ from .teacher import Teacher
 
 BINS = 8  # of a distance's distribution, in units of the level's stride
 SLOTS = 4
+PROTOTYPES = 128  # kinds of things that slots can point to; the answer is a mixture of them and something of its own
+ANSWER = LEVELS * (WIDTH + 1)  # weights and a bias for each level's features
 CANDIDATES = 300  # locations a phrase before suppression
 OVERLAP = 0.6  # IoU from which the weaker of two boxes of one phrase is suppressed
 PRESENCE = 0.5  # exponent of the presence; the location's score has the rest
@@ -40,6 +42,14 @@ class Located:
     view_hw: tuple[int, int]
 
 
+class Judged(NamedTuple):
+    """R phrases held against B images; all logits."""
+
+    scores: Tensor  # (B, R, L)
+    presence: Tensor  # (B, R)
+    kind: Tensor  # (B, R, PROTOTYPES)
+
+
 class DetectionDecoder(nn.Module):
     """Implements `Decoder` and `TrainableDecoder`."""
 
@@ -52,14 +62,14 @@ class DetectionDecoder(nn.Module):
             nn.LayerNorm(SLOTS * core.width),
             nn.Linear(SLOTS * core.width, 512),
             nn.GELU(),
-            nn.Linear(512, LEVELS * (WIDTH + 1) + 1),
+            nn.Linear(512, PROTOTYPES + ANSWER + 1),
         )
+        self.prototypes = nn.Parameter(torch.randn(PROTOTYPES, ANSWER) * 0.02)
         with torch.no_grad():
+            self.prototypes[:, WIDTH :: WIDTH + 1] = -5.0  # a location is rarely the thing asked for
             last: nn.Linear = self.ask[3]  # type: ignore[assignment]  # Sequential is typed by Module
-            last.weight.mul_(0.1)
-            last.bias.view(-1)[
-                WIDTH : LEVELS * (WIDTH + 1) : WIDTH + 1
-            ] = -4.0  # a location is rarely the thing asked for
+            last.weight[PROTOTYPES:].mul_(0.1)
+            last.bias.zero_()
         self.bins: Tensor
         self.register_buffer("bins", torch.arange(BINS, dtype=torch.float32), persistent=False)
         self.weights = LossWeights()
@@ -92,13 +102,14 @@ class DetectionDecoder(nn.Module):
 
     def judge(self, located: Located, slots: Tensor) -> tuple[Tensor, Tensor]:
         """Slots (B, R, K, D) to score logits (B, R, L) and presence logits (B, R)."""
-        asked = self.ask(slots.flatten(2))
-        weights = asked[..., :-1].reshape(*asked.shape[:2], LEVELS, WIDTH + 1)  # (B, R, LEVELS, C + 1)
+        kind, own, presence = torch.split(self.ask(slots.flatten(2)), [PROTOTYPES, ANSWER, 1], -1)
+        answer = kind.softmax(-1) @ self.prototypes + own
+        weights = answer.reshape(*answer.shape[:2], LEVELS, WIDTH + 1)  # (B, R, LEVELS, C + 1)
         logits = [
             torch.einsum("brc,bcl->brl", weights[:, :, k, :-1], feature.flatten(2)) + weights[:, :, k, -1:]
             for k, feature in enumerate(located.features)
         ]
-        return torch.cat(logits, 2), asked[..., -1]
+        return Judged(torch.cat(logits, 2), presence[..., 0], kind)
 
     @torch.no_grad()
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Boxes]:
@@ -106,7 +117,7 @@ class DetectionDecoder(nn.Module):
         if "located" not in scene.memo:
             scene.memo["located"] = self.locate([m[None] for m in scene.maps])
         located: Located = scene.memo["located"]
-        logits, presence = self.judge(located, torch.stack([route.slots for route in routes])[None])
+        logits, presence, _ = self.judge(located, torch.stack([route.slots for route in routes])[None])
         scores = logits[0].float().sigmoid().pow(1 - PRESENCE) * presence[0, :, None].float().sigmoid().pow(PRESENCE)
         best = scores.topk(min(CANDIDATES, scores.shape[1]), 1)  # (R, n)
         boxes = self._to_original(located, scene.size_hw)[best.indices]
@@ -132,6 +143,7 @@ class DetectionDecoder(nn.Module):
         if initial:
             teacher = Teacher(initial, self.levels.strides, 4 * BINS)
             teacher.copy_to(self.towers, self.edges)
+            teacher.seed(self.prototypes)
             self._teacher = (teacher,)
 
     @property

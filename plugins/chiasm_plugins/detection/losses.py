@@ -31,6 +31,7 @@ class LossWeights:
     distribution: float = 0.1
     distances: float = 0.25
     presence: float = 0.5
+    naming: float = 0.5
     max_boxes: int = 100  # true boxes an image that are assigned
 
 
@@ -61,7 +62,7 @@ def detection_losses(
     )  # (B, R, K, D)
     counts = torch.tensor([len(rs) for rs in routes])
     asked = (torch.arange(slots.shape[1])[None] < counts[:, None]).to(device, non_blocking=True)  # (B, R)
-    logits, presence = (tensor.float() for tensor in head.judge(located, slots))
+    logits, presence, kind = (tensor.float() for tensor in head.judge(located, slots))
     truth = _truth(scenes, targets, located.view_hw, weights.max_boxes).to(device)
     assigned = assign(logits.detach().sigmoid(), located.boxes.detach(), located.centres, truth)
     losses: dict[str, Tensor] = {}
@@ -69,6 +70,7 @@ def detection_losses(
     if head.teacher is not None:
         taught = _teach(head, scenes)
         believed = _believed(taught, targets, slots.shape[1])
+        losses["naming"] = weights.naming * _naming_loss(kind, targets)
         quality = weights.truth * quality + (1 - weights.truth) * believed
     losses["score"] = weights.score * _score_loss(logits, quality, asked)
     if located.distances.requires_grad:  # the box head may be frozen while language learns
@@ -122,6 +124,24 @@ def _believed(taught: Taught, targets: Sequence[Sequence[BoxTarget]], rows: int)
     padded = F.pad(taught.scores, (0, 0, 0, 1))  # one class more that is nowhere
     believed = [padded.gather(1, index[:, :, k, None].expand(-1, -1, padded.shape[2])) for k in range(index.shape[2])]
     return torch.stack(believed).amax(0)
+
+
+def _naming_loss(kind: Tensor, targets: Sequence[Sequence[BoxTarget]]) -> Tensor:
+    """Cross-entropy of the prototypes to the classes a phrase stands for; unknown words share the last prototype.
+
+    It tells the slots directly what the scores tell them only through the features of a picture.
+    """
+    nothing = kind.shape[-1] - 1
+    rows, classes, shares = [], [], []
+    for b, of_image in enumerate(targets):
+        for r, target in enumerate(of_image):
+            found = [CLASS_OF[name] for name in target.meaning if name in CLASS_OF] or [nothing]
+            rows += [b * kind.shape[1] + r] * len(found)
+            classes += found
+            shares += [1 / len(found)] * len(found)
+    logp = kind.flatten(0, 1).log_softmax(-1)
+    share = torch.tensor(shares).to(kind)
+    return -(logp[torch.tensor(rows).to(kind.device), torch.tensor(classes).to(kind.device)] * share).sum() / share.sum()
 
 
 def _score_loss(logits: Tensor, quality: Tensor, asked: Tensor) -> Tensor:

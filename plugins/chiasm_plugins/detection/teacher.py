@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from chiasm_registry import TrainingError
@@ -52,6 +52,18 @@ class Teacher(nn.Module):
         towers.load_state_dict(self.towers.state_dict())
         for edge, head in zip(edges, self.heads, strict=True):
             edge.load_state_dict({name: tensor[self.classes :] for name, tensor in head.state_dict().items()})
+
+    @torch.no_grad()
+    def seed(self, prototypes: Tensor) -> None:
+        """Make the first of a student's prototypes the classes: (P, LEVELS * (WIDTH + 1)), weights and bias by level.
+
+        So the slots have to learn which class a phrase means, and not the class's vectors.
+        """
+        by_level = prototypes.view(-1, LEVELS, WIDTH + 1)
+        for level, head in enumerate(cast("Sequence[nn.Conv2d]", self.heads)):
+            assert head.bias is not None
+            by_level[: self.classes, level, :-1] = head.weight[: self.classes].flatten(1)
+            by_level[: self.classes, level, -1] = head.bias[: self.classes]
 
     @torch.no_grad()
     def forward(self, pyramid: Sequence[Tensor]) -> Taught:
