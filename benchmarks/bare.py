@@ -51,5 +51,5 @@ class Bare:
         slots = network.slots(self.ids, hidden, TASK)
         head: Any = network.decoders[TASK]
         located = head.locate([level[-1:] for level in seen.maps])  # the last tile shows the whole
-        logits, presence = head.judge(located, slots[None])
+        logits, presence, *_ = head.judge(located, slots[None])
         return located.boxes[0], logits[0], presence[0]
