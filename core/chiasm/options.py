@@ -22,7 +22,7 @@ def told(value: object) -> str:
         return "a number of more than 20 digits"
     if value is None or type(value) in (str, int, float, bool):
         return shown(repr(value), 40)
-    return f"a {shown(type(value).__name__, 40)}"
+    return f"of type {shown(type(value).__name__, 40)}"
 
 
 def listed(values: Any, what: str) -> list[Any]:

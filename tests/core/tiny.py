@@ -35,7 +35,9 @@ def tokenizer() -> Tokenizer:
     return train_tokenizer(TEXTS * 3, 320)
 
 
-def description(*, trunk: bool = False, tied: bool = True, vocabulary: int | None = None, **more: Any) -> dict[str, Any]:
+def description(
+    *, trunk: bool = False, tied: bool = True, vocabulary: int | None = None, **more: Any
+) -> dict[str, Any]:
     """A `config.json`: an InternVL of width 32; 56 pixels in patches of 14, or 128 pixels behind a trunk."""
     vision = {
         "image_size": 128 if trunk else 56,
@@ -96,17 +98,13 @@ class LevelDecoder(nn.Module):
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Output]:
         maps = float(sum(m.double().abs().sum() for m in scene.maps))
         pixels = float(scene.pixels(8).double().sum()) if scene.maps else 0.0
-        return [
-            Level(slots=float((r.slots * self.gain).double().sum()), maps=maps, pixels=pixels) for r in routes
-        ]
+        return [Level(slots=float((r.slots * self.gain).double().sum()), maps=maps, pixels=pixels) for r in routes]
 
 
 class LevelTask(Task):
     """A task of three embeddings that anything can be asked of."""
 
-    spec = TaskSpec(
-        name="level", token="[LEVEL]", embeddings=3, output=Level, summary="sums", options=LevelOptions
-    )
+    spec = TaskSpec(name="level", token="[LEVEL]", embeddings=3, output=Level, summary="sums", options=LevelOptions)
 
     def decoder(self, core: CoreInfo) -> Decoder:
         return LevelDecoder(core)
@@ -151,9 +149,7 @@ class BoxDecoder(nn.Module):
 class BoxTask(Task):
     """A fake detection, so that core's tests stand without the real one."""
 
-    spec = TaskSpec(
-        name="detection", token="[DET]", embeddings=4, output=Boxes, summary="a box", options=BoxOptions
-    )
+    spec = TaskSpec(name="detection", token="[DET]", embeddings=4, output=Boxes, summary="a box", options=BoxOptions)
 
     def decoder(self, core: CoreInfo) -> Decoder:
         return BoxDecoder(core)

@@ -100,8 +100,8 @@ class DetectionDecoder(nn.Module):
             strides.append(torch.full((h * w,), float(stride)))
         return torch.cat(centres).to(features[0].device), torch.cat(strides).to(features[0].device)
 
-    def judge(self, located: Located, slots: Tensor) -> tuple[Tensor, Tensor]:
-        """Slots (B, R, K, D) to score logits (B, R, L) and presence logits (B, R)."""
+    def judge(self, located: Located, slots: Tensor) -> Judged:
+        """What slots (B, R, K, D) ask for, held against every location."""
         kind, own, presence = torch.split(self.ask(slots.flatten(2)), [PROTOTYPES, ANSWER, 1], -1)
         answer = kind.softmax(-1) @ self.prototypes + own
         weights = answer.reshape(*answer.shape[:2], LEVELS, WIDTH + 1)  # (B, R, LEVELS, C + 1)

@@ -141,7 +141,9 @@ def _naming_loss(kind: Tensor, targets: Sequence[Sequence[BoxTarget]]) -> Tensor
             shares += [1 / len(found)] * len(found)
     logp = kind.flatten(0, 1).log_softmax(-1)
     share = torch.tensor(shares).to(kind)
-    return -(logp[torch.tensor(rows).to(kind.device), torch.tensor(classes).to(kind.device)] * share).sum() / share.sum()
+    return (
+        -(logp[torch.tensor(rows).to(kind.device), torch.tensor(classes).to(kind.device)] * share).sum() / share.sum()
+    )
 
 
 def _score_loss(logits: Tensor, quality: Tensor, asked: Tensor) -> Tensor:

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 import torch
+from chiasm.images import open_image
 from chiasm.model import Model
 from chiasm.routing import generate
 from chiasm.routing.generate import Sampling, Spoken, speak_free
 from chiasm.scene import look_at
-from chiasm.images import open_image
 from chiasm.text import build_prompt
 from core.tiny import picture, talkative, tiny_model
 from torch import Tensor
@@ -36,7 +36,9 @@ def prompts_of(model: Model, questions: Sequence[str], images: int = 1) -> tuple
 
 
 def speak(model: Model, prompts: Sequence[Sequence[int]], tokens: Tensor | None, **more: Any) -> list[Spoken]:
-    settings = {"tasks": model.table.names, "max_routes": 100} | {k: more.pop(k) for k in ("tasks", "max_routes") if k in more}
+    settings = {"tasks": model.table.names, "max_routes": 100} | {
+        k: more.pop(k) for k in ("tasks", "max_routes") if k in more
+    }
     sampling = Sampling(**{"max_new_tokens": 40} | more)
     controls = model.tokenizer.control_ids.values()
     with torch.inference_mode():

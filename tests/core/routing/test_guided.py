@@ -66,7 +66,9 @@ def test_many_long_phrases_share_the_memory_of_a_pass(
     passes: list[int] = []
     plain = guided._speak_branches
 
-    def counted(network: object, markers: object, cache: object, past: int, branches: Sequence[list[int]], tasks: object) -> object:
+    def counted(
+        network: object, markers: object, cache: object, past: int, branches: Sequence[list[int]], tasks: object
+    ) -> object:
         passes.append(len(branches))
         return plain(network, markers, cache, past, branches, tasks)  # type: ignore[arg-type]
 

@@ -22,7 +22,14 @@ def test_ids_follow_the_base_without_holes() -> None:
     rows = filled()
     assert [rows.token_id(spec.name) for spec in SPECS] == [10, 11, 12]
     assert [rows.slot_ids(spec.name) for spec in SPECS] == [[13, 14, 15, 16], [17, 18, 19], [20]]
-    assert [rows.task_of(token) for token in (9, 10, 11, 12, 13, 20)] == [None, "detection", "level", "echo", None, None]
+    assert [rows.task_of(token) for token in (9, 10, 11, 12, 13, 20)] == [
+        None,
+        "detection",
+        "level",
+        "echo",
+        None,
+        None,
+    ]
 
 
 def test_an_id_is_embedded_by_its_own_vector() -> None:

@@ -24,7 +24,7 @@ def random_tree(rng: random.Random) -> tuple[list[int], list[int], list[int], li
         # a branch grows from the prefix, or from a branch that itself grows from the prefix
         stems = [0, *(k for k in range(1, number) if parent[branch.index(k)] == 0)] if number else [0]
         stem, length = rng.choice(stems), rng.randint(1, 5)
-        before = [] if number == 0 else [p for p in places[0]] + ([] if stem == 0 else places[stem][len(places[0]) :])
+        before = [] if number == 0 else list(places[0]) + ([] if stem == 0 else places[stem][len(places[0]) :])
         places.append([*before, *range(len(ids), len(ids) + length)])
         ids += [rng.randrange(12, 60) for _ in range(length)]
         branch += [number] * length
