@@ -29,13 +29,13 @@ class InternVL(nn.Module):
 
     def __init__(self, config: InternVLConfig, *, trunk: bool = False, max_tiles: int = 12) -> None:
         super().__init__()
+        self.tile, self.patch = _grid(config, trunk)  # before anything gets memory
         self.internvl = InternVLForConditionalGeneration(config)
         self.internvl.tie_weights()  # a construction without initial values leaves that out
         vision = config.vision_config
         self.trunk = trunk
         if trunk:
             self.internvl.model.vision_tower.embeddings.patch_embeddings = TrunkPatches(vision.hidden_size)
-        self.tile, self.patch = _grid(config, trunk)
         self.max_tiles = max_tiles
         self.tokens_per_tile = int((self.tile // self.patch * config.downsample_ratio) ** 2)
         self.vocabulary = config.text_config.vocab_size

@@ -19,7 +19,8 @@ from torch.utils.data import Dataset
 
 from ..assemble import assemble, markers_of
 from ..checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from ..text import TEMPLATES, Tokenizer, train_tokenizer
+from ..text import Tokenizer, train_tokenizer
+from ..text.templates import find_template
 from ..weights import core_tensors, fill_core, fill_task, start_tasks, task_file
 from .config import Section, TrainConfig
 from .cutouts import CutoutBank, cut_out
@@ -88,10 +89,11 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
     bank = cut_out(records, per_name=wanted, seed=config.run.seed, report=report)
     pictures = Pictures(store, None if bank is None else bank.pixels)
     trainee = _trainee(model, config, records, pictures, report)
-    composer = Composer(_names(records), records, mix, mixture.branches)
+    names = sorted({thing.name for record in records for thing in record.objects})
+    composer = Composer(names, records, mix, mixture.branches)
     writer = Writer(
         trainee.tokenizer,
-        TEMPLATES[model.template],
+        find_template(model.template),
         trainee.step.network.rows,
         trainee.step.markers,
         (trainee.step.network.backbone.tokens_per_tile,) if mixture.pictures else (),
@@ -166,7 +168,7 @@ def _trainee(
         fill_core(network, base.core)
         for name in tasks.keys() & base.tasks.keys():
             fill_task(network, base.tasks[name])
-    markers = markers_of(tokenizer, TEMPLATES[model.template])
+    markers = markers_of(tokenizer, find_template(model.template))
     step = Step(
         network,
         markers,
@@ -194,8 +196,12 @@ def _read(kind: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def _core_config(model: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+    if (
+        not {"vision_config", "text_config"} <= model.internvl.keys()
+    ):  # transformers' own sizes are of a thousand million
+        raise TrainingError("config: key model.internvl needs vision_config and text_config, or model.base a folder")
     internvl = {**model.internvl, "image_token_id": tokenizer.id_of("<IMG_CONTEXT>")}
-    internvl["text_config"] = {**internvl.get("text_config", {}), "vocab_size": tokenizer.size}
+    internvl["text_config"] = {**internvl["text_config"], "vocab_size": tokenizer.size}
     return {"design": "internvl", "internvl": internvl, "trunk": model.trunk, "max_tiles": model.max_tiles}
 
 
@@ -219,10 +225,6 @@ def _records(config: TrainConfig, report: Callable[[str], None]) -> list[Record]
         )
         records += found * max(1, round(part.weight))
     return records
-
-
-def _names(records: Sequence[Record]) -> list[str]:
-    return sorted({thing.name for record in records for thing in record.objects})
 
 
 def _items(

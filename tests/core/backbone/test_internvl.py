@@ -108,7 +108,8 @@ def test_the_maps_depend_on_the_trunks_parameters() -> None:
 
 
 def test_no_such_model_is_refused_in_one_line() -> None:
-    for wrong in ({}, {"internvl": {"text_config": {"model_type": "qwen2", "hidden_size": -1}}}, {"internvl": "tiny"}):
+    language = {**description()["internvl"], "text_config": {"model_type": "qwen2", "hidden_size": -1}}
+    for wrong in ({}, {"internvl": language}, {"internvl": "tiny"}):
         with pytest.raises(CheckpointError) as caught:
             build_internvl(wrong)
         assert len(str(caught.value)) <= 200

@@ -1,0 +1,204 @@
+"""From a config to a trainable whole and to a checkpoint, and every bad config named in one line."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from chiasm.checkpoint import read_checkpoint
+from chiasm.loading import load
+from chiasm.train import build as building
+from chiasm.train.build import Build, build
+from chiasm.train.config import parse_config
+from chiasm_registry import Catalog, ChiasmError, CoreInfo, Decoder, Sample
+from core.tiny import NAMES, BoxTask, description, picture
+from core.train.test_step import Learner
+from PIL import Image
+from torch import Tensor
+
+VISION = description()["internvl"]["vision_config"]
+TEXT = {k: v for k, v in description()["internvl"]["text_config"].items() if k != "vocab_size"}
+MODEL = {
+    "vocabulary": 600,
+    "trunk": False,
+    "internvl": {"vision_config": VISION, "text_config": TEXT, "downsample_ratio": 0.5, "tie_word_embeddings": True},
+}
+
+
+class Trainable(Learner):
+    """A fake detection that can be prepared."""
+
+    def prepare(self, options: Mapping[str, Any], initial: Mapping[str, Tensor]) -> None:
+        self.prepared = dict(options), sorted(initial)
+
+
+class TrainTask(BoxTask):
+    def decoder(self, core: CoreInfo) -> Decoder:
+        return Trainable(core)
+
+    def targets(self, sample: Sample) -> Sequence[Any]:
+        return list(sample.phrases)
+
+
+@pytest.fixture(autouse=True)
+def _only_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Training finds the fake detection, whatever is installed."""
+    monkeypatch.setattr(building, "discover", lambda: Catalog((), {"detection": TrainTask()}))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three photographs in COCO form."""
+    folder = tmp_path_factory.mktemp("data")
+    noise = np.random.default_rng(0)
+    images = [{"id": k, "file_name": f"{k}.png", "height": 60, "width": 80} for k in (1, 2, 3)]
+    for image in images:
+        Image.fromarray(noise.integers(0, 256, (60, 80, 3), dtype=np.uint8)).save(folder / str(image["file_name"]))
+    categories = [{"id": 1, "name": "dog"}, {"id": 2, "name": "cup"}, {"id": 3, "name": "cat"}]
+    boxes = [(1, 1), (1, 2), (2, 2), (3, 3)]
+    annotations = [
+        {"id": k, "image_id": i, "category_id": c, "bbox": [5 * k, 4, 30, 40], "iscrowd": 0}
+        for k, (i, c) in enumerate(boxes, 1)
+    ]
+    (folder / "train.json").write_text(
+        json.dumps({"images": images, "categories": categories, "annotations": annotations})
+    )
+    (folder / "captions.json").write_text(json.dumps({"1": ["A dog and a cup."], "2": ["A cup."]}))
+    return folder
+
+
+def config(data: Path, **changes: Any) -> Any:
+    values: dict[str, Any] = {
+        "model": MODEL,
+        "data": [
+            {"annotations": str(data / "train.json"), "images": str(data), "captions": str(data / "captions.json")}
+        ],
+        "mixture": {"views": {"size": 56, "source": 64, "scale": [0.8, 1.2]}, "branches": 3, "conversations": 2},
+        "tasks": {"detection": {"weight": 2}},
+        "run": {"steps": 1, "batch_size": 2, "seed": 5},
+    }
+    return parse_config({**values, **changes})
+
+
+def first_batch(made: Build, count: int = 2) -> dict[str, Any]:
+    return made.collate([made.dataset[k] for k in range(count)])
+
+
+def losses(made: Build) -> dict[str, float]:
+    made.module.eval()
+    batch = first_batch(made)
+    return {name: float(loss.detach()) for name, loss in made.module(**batch).items()}
+
+
+def test_a_config_becomes_something_that_learns(data: Path) -> None:
+    """Photographs, requests, ids and losses: one step of it is finite and reaches the weights."""
+    lines: list[str] = []
+    made = build(config(data), lines.append)
+    batch = first_batch(made)
+    assert batch["ids"] == [made.dataset[k].image_id for k in range(2)]
+    found = made.module(**batch)
+    assert {"loss", "loss/text", "loss/detection/slots"} <= set(found)
+    assert torch.isfinite(found["loss"])
+    found["loss"].backward()
+    assert sum(p.grad is not None for p in made.module.parameters()) > 20
+    assert any("M parameters" in line for line in lines)
+    assert made.module.network.decoders["detection"].prepared == ({"weight": 2}, [])
+
+
+def test_the_same_config_starts_the_same(data: Path) -> None:
+    """Whatever the process's random state; another seed draws other items."""
+    torch.manual_seed(1)
+    one = build(config(data))
+    torch.manual_seed(2)
+    before = torch.get_rng_state()
+    other = build(config(data))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert losses(one) == losses(other)
+    later = build(config(data, run={"steps": 1, "batch_size": 2, "seed": 6}))
+    assert [later.dataset[k] for k in range(4)] != [one.dataset[k] for k in range(4)]
+
+
+def test_what_is_saved_is_loaded_to_the_bit(data: Path, tmp_path: Path) -> None:
+    """As a model to be asked, and as the base of another run."""
+    made = build(config(data))
+    made.save(made.module, tmp_path / "model")
+    stored = read_checkpoint(tmp_path / "model")
+    assert stored.manifest.guided_instruction == "Find what is named."
+    assert stored.config["internvl"]["text_config"]["vocab_size"] <= 600
+    network = made.module.network
+    for name, tensor in stored.core.items():
+        assert tensor.dtype == torch.bfloat16
+        assert torch.equal(tensor, network.backbone_module.state_dict()[name].to(torch.bfloat16))
+    again = build(config(data, model={"base": str(tmp_path / "model")}))
+    for (name, old), new in zip(network.state_dict().items(), again.module.network.state_dict().values(), strict=True):
+        assert torch.equal(old.to(torch.bfloat16).float(), new), name
+    assert again.dataset[0].row == made.dataset[0].row
+
+
+def test_a_saved_model_answers(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = build(config(data))
+    made.save(made.module, tmp_path / "model")
+    monkeypatch.setattr("chiasm.loading.discover", lambda: Catalog((), {}))
+    model = load(tmp_path / "model", plugins=[TrainTask()])
+    assert not model.untrained
+    assert len(model.detect(picture(), NAMES, threshold=0).objects) == len(NAMES)
+
+
+def test_words_alone_need_no_photographs(data: Path) -> None:
+    made = build(config(data, mixture={"pictures": False, "conversations": 3, "requests": {"guided": 0.0}}))
+    assert first_batch(made)["view"] is None
+    assert set(losses(made)) == {"loss", "loss/text"}
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "unknown key of the model": ({"model": {**MODEL, "colour": 1}}, "model.colour is unknown"),
+    "dropout": ({"model": {**MODEL, "dropout": 2}}, "model.dropout is 2"),
+    "no such base": ({"model": {"base": "nowhere"}}, "no model folder"),
+    "no model": ({"model": {}}, "model.internvl needs vision_config and text_config"),
+    "no language": ({"model": {"internvl": {"vision_config": VISION}}}, "model.internvl needs"),
+    "a language that is none": (
+        {"model": {"internvl": {"vision_config": VISION, "text_config": {"model_type": "nope"}}}},
+        "does not describe an InternVL model",
+    ),
+    "unknown template": ({"model": {**MODEL, "template": "alpaca"}}, "template"),
+    "unknown view": ({"mixture": {"views": {"zoom": 1}}}, "mixture.views.zoom is unknown"),
+    "view of a wrong type": ({"mixture": {"views": {"flip": "often"}}}, "mixture.views.flip is 'often'"),
+    "unknown request": ({"mixture": {"requests": {"poem": 1}}}, "mixture.requests.poem is unknown"),
+    "unknown mixture": ({"mixture": {"colour": 1}}, "mixture.colour is unknown"),
+    "no branch": ({"mixture": {"branches": 0}}, "mixture.branches is 0"),
+    "unknown task": ({"tasks": {"depth": {}}}, "no task 'depth'"),
+    "initial weights missing": ({"initial": "nowhere.safetensors"}, "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_bad_config_is_named_in_one_line(data: Path, case: str) -> None:
+    changes, message = WRONG[case]
+    with pytest.raises(ChiasmError, match=message) as caught:
+        build(config(data, **changes))
+    assert str(caught.value).isprintable()
+    assert len(str(caught.value)) <= 200
+
+
+def test_initial_weights_are_for_a_trunk(data: Path, tmp_path: Path) -> None:
+    from safetensors.torch import save_file
+
+    save_file({"a": torch.zeros(1)}, tmp_path / "initial.safetensors")
+    with pytest.raises(ChiasmError, match="for a backbone with a trunk"):
+        build(config(data, initial=str(tmp_path / "initial.safetensors")))
+
+
+@pytest.mark.parametrize("spoil", [lambda p: p.unlink(), lambda p: p.write_bytes(b"GIF89a")], ids=["gone", "torn"])
+def test_a_bad_photograph_is_named(tmp_path: Path, data: Path, spoil: Callable[[Path], Any]) -> None:
+    folder = tmp_path / "copy"
+    folder.mkdir()
+    for file in data.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    spoil(folder / "2.png")
+    with pytest.raises(ChiasmError, match="image 2"):
+        build(config(folder, run={"steps": 1, "batch_size": 2, "on_bad_sample": "stop"}))
