@@ -1,7 +1,7 @@
 # `make demo` shows it, `make check` proves it; each makes .venv when there is none.
 
 PYTHON ?= python3
-TORCH_CPU ?= https://download.pytorch.org/whl/cpu
+TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
 .PHONY: demo check lint types test clean
@@ -20,15 +20,13 @@ types: $(BIN)/chiasm
 test: $(BIN)/chiasm
 	$(BIN)/python -m pytest -q -n 2
 
-# The CPU build of torch goes in first, from wherever pip finds it; a platform without one gets the plain build.
-# With a GPU, make .venv yourself and install the torch of your driver before the second line.
+# torch goes in first, alone: on a machine without a GPU let pip find the CPU build of it (TORCH=torch==2.13.0+cpu asks
+# for it by name), or the rest brings gigabytes of CUDA. With a GPU, make .venv yourself with the torch of your driver.
 $(BIN)/chiasm:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "chiasm needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	@echo "setting up .venv, once; this takes a minute or two"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install -q "torch==2.13.0+cpu" \
-		|| $(BIN)/python -m pip install -q --index-url $(TORCH_CPU) --extra-index-url https://pypi.org/simple "torch==2.13.0+cpu" \
-		|| $(BIN)/python -m pip install -q "torch==2.13.0"
+	$(BIN)/python -m pip install -q "$(TORCH)"
 	$(BIN)/python -m pip install -q -c constraints.txt -e ".[dev]"
 
 clean:

@@ -19,8 +19,8 @@ class Ema:
     def __init__(self, module: nn.Module, decay: float) -> None:
         kept = {n: p for n, p in module.named_parameters() if p.requires_grad and p.is_floating_point()}
         self.decay = decay
-        self._parameters = [parameter.data for parameter in kept.values()]
-        self._averages = dict(zip(kept, (p.clone() for p in self._parameters), strict=True))
+        self._parameters = list(kept.values())  # not their data: a wrapper may give a parameter other memory
+        self._averages = dict(zip(kept, (p.detach().clone() for p in self._parameters), strict=True))
         self._values = list(self._averages.values())
 
     @torch.no_grad()
@@ -45,7 +45,7 @@ class Ema:
     @contextmanager
     def in_place(self) -> Iterator[None]:
         """While inside, the module's parameters hold the averages."""
-        kept = [parameter.clone() for parameter in self._parameters]
+        kept = [parameter.detach().clone() for parameter in self._parameters]
         try:
             self._fill(self._values)
             yield

@@ -23,7 +23,7 @@ from .teacher import Teacher
 
 BINS = 8  # of a distance's distribution, in units of the level's stride
 SLOTS = 4
-PROTOTYPES = 128  # kinds of things that slots can point to; the answer is a mixture of them and something of its own
+PROTOTYPES = 128  # kinds of things that slots can point to; the answer is a mixture of them
 ANSWER = LEVELS * (WIDTH + 1)  # weights and a bias for each level's features
 CANDIDATES = 300  # locations a phrase before suppression
 OVERLAP = 0.6  # IoU from which the weaker of two boxes of one phrase is suppressed
@@ -62,14 +62,11 @@ class DetectionDecoder(nn.Module):
             nn.LayerNorm(SLOTS * core.width),
             nn.Linear(SLOTS * core.width, 512),
             nn.GELU(),
-            nn.Linear(512, PROTOTYPES + ANSWER + 1),
+            nn.Linear(512, PROTOTYPES + 1),
         )
         self.prototypes = nn.Parameter(torch.randn(PROTOTYPES, ANSWER) * 0.02)
         with torch.no_grad():
             self.prototypes[:, WIDTH :: WIDTH + 1] = -5.0  # a location is rarely the thing asked for
-            last: nn.Linear = self.ask[3]  # type: ignore[assignment]  # Sequential is typed by Module
-            last.weight[PROTOTYPES:].mul_(0.1)
-            last.bias.zero_()
         self.bins: Tensor
         self.register_buffer("bins", torch.arange(BINS, dtype=torch.float32), persistent=False)
         self.weights = LossWeights()
@@ -102,8 +99,8 @@ class DetectionDecoder(nn.Module):
 
     def judge(self, located: Located, slots: Tensor) -> Judged:
         """What slots (B, R, K, D) ask for, held against every location."""
-        kind, own, presence = torch.split(self.ask(slots.flatten(2)), [PROTOTYPES, ANSWER, 1], -1)
-        answer = kind.softmax(-1) @ self.prototypes + own
+        kind, presence = torch.split(self.ask(slots.flatten(2)), [PROTOTYPES, 1], -1)
+        answer = kind.softmax(-1) @ self.prototypes
         weights = answer.reshape(*answer.shape[:2], LEVELS, WIDTH + 1)  # (B, R, LEVELS, C + 1)
         logits = [
             torch.einsum("brc,bcl->brl", weights[:, :, k, :-1], feature.flatten(2)) + weights[:, :, k, -1:]

@@ -132,18 +132,16 @@ def _naming_loss(kind: Tensor, targets: Sequence[Sequence[BoxTarget]]) -> Tensor
     It tells the slots directly what the scores tell them only through the features of a picture.
     """
     nothing = kind.shape[-1] - 1
-    rows, classes, shares = [], [], []
+    rows, classes = [], []
     for b, of_image in enumerate(targets):
         for r, target in enumerate(of_image):
             found = [CLASS_OF[name] for name in target.meaning if name in CLASS_OF] or [nothing]
-            rows += [b * kind.shape[1] + r] * len(found)
-            classes += found
-            shares += [1 / len(found)] * len(found)
-    logp = kind.flatten(0, 1).log_softmax(-1)
-    share = torch.tensor(shares).to(kind)
-    return (
-        -(logp[torch.tensor(rows).to(kind.device), torch.tensor(classes).to(kind.device)] * share).sum() / share.sum()
-    )
+            if len(found) == 1:  # "animals" is no mixture of animals; the scores teach it a prototype of its own
+                rows.append(b * kind.shape[1] + r)
+                classes.append(found[0])
+    named = kind.flatten(0, 1)[torch.tensor(rows, dtype=torch.long).to(kind.device)]
+    wanted = torch.tensor(classes, dtype=torch.long).to(kind.device)
+    return F.cross_entropy(named, wanted, reduction="sum") / max(1, len(rows))
 
 
 def _score_loss(logits: Tensor, quality: Tensor, asked: Tensor) -> Tensor:
