@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
-import time
 
 import pytest
 from chiasm.cli.plugins import COLUMNS, app, as_text
@@ -51,10 +51,15 @@ def test_the_command_takes_less_than_half_a_second_and_no_torch() -> None:
         "try: main()\nfinally: print([m for m in ('torch', 'numpy') if m in sys.modules], file=sys.stderr)"
     )
     times = []
-    for _ in range(3):  # the best of three: the machine may be busy with something else
-        started = time.perf_counter()
+    for _ in range(3):  # processor time, and the best of three: the machine may be busy with something else
+        started = _children_seconds()
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-        times.append(time.perf_counter() - started)
+        times.append(_children_seconds() - started)
         assert isinstance(json.loads(done.stdout), list)
         assert done.stderr == "[]\n"
     assert min(times) < 0.5
+
+
+def _children_seconds() -> float:
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime

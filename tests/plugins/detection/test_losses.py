@@ -164,7 +164,7 @@ def test_learning_makes_the_losses_smaller() -> None:
     decoder, nested, targets = head(), asked(2), [[target(BOX), target()]]
     optimizer = torch.optim.Adam(decoder.parameters(), 3e-3)
     values = []
-    for _ in range(12):
+    for _ in range(25):
         loss = torch.stack(list(decoder.loss([scene()], nested, targets).values())).sum()
         optimizer.zero_grad()
         loss.backward()
