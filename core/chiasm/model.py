@@ -172,13 +172,18 @@ class Model:
                 self.markers,
                 prompts,
                 torch.cat([look.tokens for look in looks]) if looks else None,
-                tasks=[task for task in tasks if task not in self.untrained],
+                tasks=[self._routable(tasks, request) for request in requests],
                 controls=(*self.tokenizer.control_ids.values(), *unused),
                 sampling=sampling,
                 max_routes=self.limits.routes,
             )
         shared = {name: seconds / len(requests) for name, seconds in clock.seconds.items()}
         return [self._heard(answer, own, asked, shared) for answer, own in zip(answers, seen, strict=True)]
+
+    def _routable(self, tasks: Sequence[str], request: Request) -> list[str]:
+        """Of the allowed tasks those that have weights and, without an image, need none."""
+        trained = [task for task in tasks if task not in self.untrained]
+        return [task for task in trained if request.images or not self.table.by_name(task).spec.needs_image]
 
     def _heard(self, answer: Spoken, looks: Sequence[Look], asked: TaskOptions, shared: Mapping[str, float]) -> Result:
         """One spoken answer read and dispatched on the request's first image."""

@@ -98,7 +98,7 @@ def speak_free(
     prompts: Sequence[Sequence[int]],
     image_tokens: Tensor | None,
     *,
-    tasks: Collection[str],
+    tasks: Sequence[Collection[str]],
     controls: Collection[int],
     sampling: Sampling,
     max_routes: int,
@@ -106,7 +106,7 @@ def speak_free(
     """Continue each prompt to its end token or to the limit (slots that were begun are finished).
 
     `image_tokens` (M, D) fill the prompts' image places in order; `controls` are ids that are never plain text;
-    `tasks` are those whose tokens may be emitted.
+    `tasks` are those whose tokens each answer may emit.
     """
     device = next(network.parameters()).device
     spoken: list[Spoken] = []
@@ -115,7 +115,8 @@ def speak_free(
         places = sum(prompt.count(markers.image) for prompt in part)
         own, rest = (None, None) if rest is None else (rest[:places], rest[places:])
         ids, branch = _padded(part, markers.end, device)
-        spoken += _Answers(network, markers, branch, tasks, controls, sampling, max_routes).run(ids, own)
+        allowed = tasks[len(spoken) : len(spoken) + len(part)]
+        spoken += _Answers(network, markers, branch, allowed, controls, sampling, max_routes).run(ids, own)
     return spoken
 
 
@@ -150,7 +151,7 @@ class _Answers:
         network: Network,
         markers: Markers,
         branch: Tensor,
-        tasks: Collection[str],
+        tasks: Sequence[Collection[str]],
         controls: Collection[int],
         sampling: Sampling,
         max_routes: int,
@@ -159,7 +160,7 @@ class _Answers:
         self.network, self.markers, self.sampling, self.cache = network, markers, sampling, DynamicCache()
         self.padded = branch  # (B, P): -1 where a row is padding
         self.lengths = (branch == 0).sum(1, keepdim=True)
-        self.states = [AnswerState(network.rows, markers, tasks, max_routes) for _ in range(rows)]
+        self.states = [AnswerState(network.rows, markers, allowed, max_routes) for allowed in tasks]
         self.choose = _Chooser(network, sampling, controls, rows)
         self.said: list[list[int]] = [[] for _ in range(rows)]
         self.slots: list[list[tuple[int, Tensor]]] = [[] for _ in range(rows)]

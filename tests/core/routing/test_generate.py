@@ -36,9 +36,8 @@ def prompts_of(model: Model, questions: Sequence[str], images: int = 1) -> tuple
 
 
 def speak(model: Model, prompts: Sequence[Sequence[int]], tokens: Tensor | None, **more: Any) -> list[Spoken]:
-    settings = {"tasks": model.table.names, "max_routes": 100} | {
-        k: more.pop(k) for k in ("tasks", "max_routes") if k in more
-    }
+    tasks, max_routes = more.pop("tasks", model.table.names), more.pop("max_routes", 100)
+    settings: dict[str, Any] = {"tasks": [tasks] * len(prompts), "max_routes": max_routes}
     sampling = Sampling(**{"max_new_tokens": 40} | more)
     controls = model.tokenizer.control_ids.values()
     with torch.inference_mode():
@@ -117,6 +116,30 @@ def test_only_the_tasks_that_are_asked_for_are_routed(model: Model) -> None:
         check_grammar(model, answer, ["level"])
     for answer in speak(model, prompts, tokens, tasks=[], do_sample=True):
         assert check_grammar(model, answer, []) == 0
+
+
+def test_each_row_has_its_own_tasks(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where a batch is spoken in parts."""
+    prompts, tokens = prompts_of(model, QUESTIONS)
+    allowed = [["level"], [], ["echo", "level"], ["detection"]]
+    for cells in (generate.MASK_CELLS, 1):
+        monkeypatch.setattr(generate, "MASK_CELLS", cells)
+        sampling = Sampling(do_sample=True, max_new_tokens=60)
+        controls = model.tokenizer.control_ids.values()
+        with torch.inference_mode():
+            answers = speak_free(
+                model.network,
+                model.markers,
+                prompts,
+                tokens,
+                tasks=allowed,
+                controls=controls,
+                sampling=sampling,
+                max_routes=9,
+            )
+        routes = [check_grammar(model, answer, own) for answer, own in zip(answers, allowed, strict=True)]
+        assert routes[1] == 0
+        assert sum(routes)
 
 
 def test_routes_are_limited(model: Model) -> None:
