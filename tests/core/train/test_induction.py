@@ -18,9 +18,9 @@ def _copied(seeded: bool) -> float:
     if seeded:
         seed_induction(model)
     once = torch.randint(0, 512, (1, 40))
-    with torch.inference_mode():
+    with torch.no_grad():
         hidden = model(input_ids=torch.cat([once, once], 1)).last_hidden_state
-    said = (hidden @ model.embed_tokens.weight.T).argmax(-1)
+        said = (hidden @ model.embed_tokens.weight.T).argmax(-1)
     return float((said[0, 40:79] == once[0, 1:]).float().mean())
 
 
