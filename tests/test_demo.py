@@ -17,13 +17,13 @@ DEMO = Path(__file__).resolve().parent.parent / "examples" / "demo.py"
 
 
 class _Model:
-    def detect(self, image: Path, names: tuple[str, ...]) -> Result:
+    def detect(self, image: Path, names: tuple[str, ...], *, threshold: float) -> Result:
         picture = open_image(image).rgb
         thing = Object(label=names[0], score=0.9, box=Box(xyxy=(10.0, 10.0, 200.0, 200.0)), task="detection")
         return Result(size_hw=(picture.height, picture.width), objects=(thing,)).remember(picture)
 
-    def ask(self, image: Path, prompt: str) -> Result:
-        return self.detect(image, (prompt,))
+    def ask(self, image: Path, prompt: str, *, threshold: float) -> Result:
+        return self.detect(image, (prompt,), threshold=threshold)
 
 
 def test_every_photograph_gets_two_pictures_and_their_json(
