@@ -83,11 +83,11 @@ def test_json_of_one_image_is_an_object_that_reads_back(
 
 
 def test_json_of_several_images_is_an_array_of_the_good_ones_and_the_bad_one_is_named(
-    model: FakeModel, picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    model: FakeModel, picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
-    assert run(["predict", str(broken), picture, "--find", "cat", "--json"]) == 2
+    monkeypatch.chdir(tmp_path)  # a long path would be cut in the message
+    Path("broken.png").write_bytes(b"no picture")
+    assert run(["predict", "broken.png", picture, "--find", "cat", "--json"]) == 2
     out, err = capsys.readouterr()
     assert [row["source"] for row in json.loads(out)] == [picture]
     assert "broken.png" in err
