@@ -19,7 +19,8 @@ class Ema:
     def __init__(self, module: nn.Module, decay: float) -> None:
         kept = {n: p for n, p in module.named_parameters() if p.requires_grad and p.is_floating_point()}
         self.decay = decay
-        self._parameters: list[Tensor] = list(kept.values())  # not their data: a wrapper may give a parameter other memory
+        # The parameters and not their data: a wrapper may give a parameter other memory.
+        self._parameters: list[Tensor] = list(kept.values())
         self._averages = dict(zip(kept, (p.detach().clone() for p in self._parameters), strict=True))
         self._values = list(self._averages.values())
 
