@@ -5,6 +5,7 @@ A configuration that describes no such model, or one whose image grid cannot be 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -29,13 +30,15 @@ class InternVL(nn.Module):
 
     def __init__(self, config: InternVLConfig, *, trunk: bool = False, max_tiles: int = 12) -> None:
         super().__init__()
-        self.tile, self.patch = _grid(config, trunk)  # before anything gets memory
+        self.tile, self.patch = _checked_grid(config, trunk)  # before anything gets memory
         self.internvl = InternVLForConditionalGeneration(config)
         self.internvl.tie_weights()  # a construction without initial values leaves that out
         vision = config.vision_config
         self.trunk = trunk
         if trunk:
-            self.internvl.model.vision_tower.embeddings.patch_embeddings = TrunkPatches(vision.hidden_size)
+            self.internvl.model.vision_tower.embeddings.patch_embeddings = TrunkPatches(
+                vision.hidden_size, config.text_config.hidden_size
+            )
         self.max_tiles = max_tiles
         self.tokens_per_tile = int((self.tile // self.patch * config.downsample_ratio) ** 2)
         self.vocabulary = config.text_config.vocab_size
@@ -53,21 +56,30 @@ class InternVL(nn.Module):
     def see(self, tiles: Tensor) -> Seen:
         """Tiles (T, 3, S, S) to tokens (T, N, D) and maps; the projector works on the grid without the class token."""
         model = self.internvl.model
-        maps: tuple[Tensor, ...] = ()
-        if self.trunk:
-            maps = model.vision_tower.embeddings.patch_embeddings.trunk(tiles)
-            hidden = self._trunk_tokens(maps)
-        else:
-            hidden = model.vision_tower(pixel_values=tiles).last_hidden_state
-        side = self.tile // self.patch
-        grid = hidden[:, 1:].reshape(len(hidden), side, side, -1)  # (T, h, w, C)
-        shuffled = model.pixel_shuffle(grid, scale_factor=self.internvl.config.downsample_ratio).flatten(1, 2)
-        return Seen(model.multi_modal_projector(shuffled), maps or (grid.permute(0, 3, 1, 2),))
+        if not self.trunk:
+            grid = self._grid(model.vision_tower(pixel_values=tiles).last_hidden_state)
+            return Seen(self._projected(grid), (grid.permute(0, 3, 1, 2),))
+        patches = model.vision_tower.embeddings.patch_embeddings
+        maps: tuple[Tensor, ...] = patches.trunk(tiles)
+        features = patches.features(maps)
+        tokens = self._projected(self._grid(self._transformed(patches.patches(features))))
+        return Seen(tokens + patches.tags(features, math.isqrt(self.tokens_per_tile)), maps)
 
-    def _trunk_tokens(self, maps: tuple[Tensor, ...]) -> Tensor:
-        """The trunk's maps to hidden states (T, 1 + h * w, C), the class token first."""
+    def _grid(self, hidden: Tensor) -> Tensor:
+        """The vision tower's output without its class token, (T, h, w, C)."""
+        side = self.tile // self.patch
+        return hidden[:, 1:].reshape(len(hidden), side, side, -1)
+
+    def _projected(self, grid: Tensor) -> Tensor:
+        """The grid, shuffled and projected, as image tokens (T, N, D)."""
+        model = self.internvl.model
+        shuffled = model.pixel_shuffle(grid, scale_factor=self.internvl.config.downsample_ratio).flatten(1, 2)
+        tokens: Tensor = model.multi_modal_projector(shuffled)
+        return tokens
+
+    def _transformed(self, patches: Tensor) -> Tensor:
+        """Patches (T, h * w, C) through the vision transformer, (T, 1 + h * w, C) with the class token first."""
         vision = self.internvl.model.vision_tower
-        patches = vision.embeddings.patch_embeddings.patches(maps)
         patches = torch.cat([vision.embeddings.cls_token.expand(len(patches), -1, -1), patches], 1)
         if vision.embeddings.position_embeddings is not None:
             patches = patches + vision.embeddings.position_embeddings
@@ -128,7 +140,7 @@ def build_internvl(config: Mapping[str, Any]) -> InternVL:
         ) from error
 
 
-def _grid(config: InternVLConfig, trunk: bool) -> tuple[int, int]:
+def _checked_grid(config: InternVLConfig, trunk: bool) -> tuple[int, int]:
     """Side of a tile and of a patch in pixels; refused unless patches fill the tile and can be shuffled."""
     (height, width), (patch, patch_width) = config.vision_config.image_size, config.vision_config.patch_size
     side = height // patch * config.downsample_ratio

@@ -6,10 +6,15 @@ batch norms folded into the convolutions, so that published folded weights can b
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LEVELS = 4  # of the pyramid
+TAGS = 128  # kinds of things that are told apart
 SLOPE = 0.1  # of the leaky rectifier, everywhere in this trunk
 
 
@@ -118,29 +123,67 @@ class Trunk(nn.Module):
         return c2, p3, p4, p5, self.extra_in(r5) + self.extra_out(p5)
 
 
+class Tags(nn.Module):
+    """What is recognised where, handed to the language model as words.
+
+    Oscar (Li et al. 2020) gives a language model the names of detected objects beside their regions. Here every level
+    of the pyramid judges `TAGS` kinds of things at each place, the strongest judgement of a cell counts, and each kind
+    adds its vector, which may start as the embedding of its name, to the cell's image token.
+    """
+
+    def __init__(self, channels: int, levels: int, width: int) -> None:
+        super().__init__()
+        self.kinds = nn.ModuleList([conv(channels, TAGS) for _ in range(levels)])
+        self.words = nn.Linear(TAGS, width, bias=False)
+        with torch.no_grad():
+            self.words.weight.mul_(0.1)
+            for kind in cast("Sequence[nn.Conv2d]", self.kinds):
+                kind.weight.mul_(0.1)
+                assert kind.bias is not None
+                kind.bias.fill_(-5.0)  # a cell is rarely of a kind
+
+    def forward(self, features: Sequence[Tensor], side: int) -> Tensor:
+        """Levels (B, C, h, w) to (B, side^2, width), row by row."""
+        logits = [_pooled(kind(level), side) for kind, level in zip(self.kinds, features, strict=True)]
+        seen = torch.stack(logits).amax(0).sigmoid()  # (B, TAGS, side, side)
+        said: Tensor = self.words(seen.flatten(2).transpose(1, 2))
+        return said
+
+
+def _pooled(x: Tensor, side: int) -> Tensor:
+    """`x` on a grid of `side`: the strongest of a cell where `x` is finer, the nearest where it is coarser."""
+    if min(x.shape[-2:]) >= side:
+        return F.adaptive_max_pool2d(x, side)
+    return F.interpolate(x, size=(side, side), mode="nearest")
+
+
 class TrunkPatches(nn.Module):
     """The trunk in place of InternViT's patch embedding: (B, 3, S, S) to (B, (S/16)^2, width) patches.
 
     Every pyramid level passes two separable convolutions and a projection and is brought to the stride-16 grid: finer
-    levels by their strongest response, so that a small thing is not averaged away.
+    levels by their strongest response, so that a small thing is not averaged away. The same features give the `Tags`,
+    which go past the transformer, straight to the image tokens (`spoken` wide).
     """
 
     grid_stride = 16
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, spoken: int) -> None:
         super().__init__()
         self.trunk = Trunk()
         channels = self.trunk.channels[1]
-        self.towers = nn.ModuleList([nn.Sequential(Separable(channels), Separable(channels)) for _ in range(4)])
-        self.project = nn.ModuleList([conv(channels, width) for _ in range(4)])
+        self.towers = nn.ModuleList([nn.Sequential(Separable(channels), Separable(channels)) for _ in range(LEVELS)])
+        self.project = nn.ModuleList([conv(channels, width) for _ in range(LEVELS)])
+        self.tags = Tags(channels, LEVELS, spoken)
 
-    def patches(self, maps: tuple[Tensor, ...]) -> Tensor:
-        """The trunk's maps to (B, patches, width)."""
-        fine, grid, *coarse = (
-            project(tower(m)) for tower, project, m in zip(self.towers, self.project, maps[1:], strict=True)
-        )
+    def features(self, maps: tuple[Tensor, ...]) -> list[Tensor]:
+        """The trunk's maps to the pyramid's levels as the towers see them, (B, C, h, w) each."""
+        return [tower(level) for tower, level in zip(self.towers, maps[1:], strict=True)]
+
+    def patches(self, features: Sequence[Tensor]) -> Tensor:
+        """Features to (B, patches, width)."""
+        fine, grid, *coarse = (project(level) for project, level in zip(self.project, features, strict=True))
         total: Tensor = grid + F.max_pool2d(fine, 2) + sum(resize_like(level, grid) for level in coarse)
         return total.flatten(2).transpose(1, 2)
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.patches(self.trunk(pixels))
+        return self.patches(self.features(self.trunk(pixels)))

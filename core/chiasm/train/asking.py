@@ -170,6 +170,14 @@ class Asker:
                 return name
         return None
 
+    def more(self, facts: Facts, mean: float, rng: random.Random) -> tuple[str, ...]:
+        """Names that are not there, most of them likely; how many is geometric around `mean`."""
+        found: list[str] = []
+        while rng.random() < mean / (1 + mean):
+            name = self.absent(facts, rng)
+            found += [name] if name and name not in found else []
+        return tuple(found)
+
     def _dressed(self, name: str | None, rng: random.Random, canonical: float, facts: Facts) -> Word | None:
         """A word for the category: its name, a synonym, a union it belongs to, a word of another language."""
         if name is None:

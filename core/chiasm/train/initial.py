@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
+import torch.nn.functional as F
 from chiasm_registry import TrainingError
 from chiasm_registry.errors import shown
 from torch import Tensor, nn
 
-from ..backbone.trunk import TrunkPatches
+from ..backbone.trunk import TAGS, TrunkPatches
 
 # NanoDet-Plus's names (batch norms folded) to the trunk's; it was trained on blue-green-red.
 _RENAMED = {"stage2.": "stages.0.", "stage3.": "stages.1.", "stage4.": "stages.2."}
+TAG_STRENGTH = 2.0  # a tag that is half believed speaks as loud as a word
 _HEAD = ("cls_convs.", "gfl_cls.")
 
 
@@ -46,6 +49,37 @@ def start_trunk(patches: nn.Module, weights: Mapping[str, Tensor]) -> None:
         raise TrainingError(
             "the initial weights are not those of NanoDet-Plus-m; their names or shapes differ"
         ) from error
+
+
+@torch.no_grad()
+def start_tags(patches: TrunkPatches, weights: Mapping[str, Tensor], vectors: Tensor) -> None:
+    """Make the first tags the classes of the published head, each said as its row of `vectors` (classes, D)."""
+    count = len(vectors)
+    for level, kind in enumerate(cast("Sequence[nn.Conv2d]", patches.tags.kinds)):
+        weight, bias = (weights.get(f"gfl_cls.{level}.{part}") for part in ("weight", "bias"))
+        if weight is None or bias is None:
+            raise TrainingError("model.tags needs initial weights with a head of NanoDet-Plus-m; set `initial` to them")
+        if count > min(len(weight), TAGS):
+            raise TrainingError(f"model.tags has {count} names; the initial head and the trunk know fewer classes")
+        assert kind.bias is not None
+        kind.weight[:count], kind.bias[:count] = weight[:count], bias[:count]
+    patches.tags.words.weight[:, :count] = vectors.T
+
+
+@torch.no_grad()
+def name_vectors(embedding: Tensor, spelled: Sequence[Sequence[int]], blank: int) -> Tensor:
+    """(names, D): how each name begins, what follows in it (spaces, `blank`, left out) at half its weight.
+
+    All share one more vector, the same for all, so that attention can look for anything that has a name.
+    """
+    generator = torch.Generator().manual_seed(0)
+    size = embedding[[ids[0] for ids in spelled]].norm(dim=1).mean()
+    shared = F.normalize(torch.randn(embedding.shape[1], generator=generator), dim=0) * size
+    rows = []
+    for first, *rest in spelled:
+        later = [token for token in rest if token != blank]
+        rows.append(embedding[first] + (embedding[later].mean(0) / 2 if later else 0) + shared / 2)
+    return TAG_STRENGTH * torch.stack(rows)
 
 
 def _trunk_name(name: str) -> str:

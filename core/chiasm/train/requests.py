@@ -70,6 +70,7 @@ class Mix:
     guided_present: int = 6  # at most so many categories that are there
     guided_unknown: float = 0.18  # of the rest: nouns and inventions, half each
     everything_max: int = 20  # names of one answer
+    everything_more: float = 0.0  # likely names that are not there behind them, on average: the decoder decides
 
 
 class Composer:
@@ -126,7 +127,8 @@ class Composer:
 
     def _everything(self, facts: Facts, rng: random.Random) -> Request:
         prompt, names = everything_of(facts, self.mix.everything_max, rng)
-        routed = [Routed(name, facts.by_name[name], meaning=(name,)) for name in names]
+        names += self.asker.more(facts, self.mix.everything_more, rng)
+        routed = [Routed(name, facts.by_name.get(name, ()), meaning=(name,)) for name in names]
         return Request("everything", prompt, listed("I see ", routed) if routed else ("I see nothing that I know.",))
 
 

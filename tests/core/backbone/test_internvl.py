@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -28,14 +29,18 @@ def tiles(backbone: InternVL, count: int = 2) -> torch.Tensor:
 
 @pytest.mark.parametrize("trunk", [False, True])
 def test_seeing_in_parts_is_transformers_own_seeing(trunk: bool) -> None:
-    """Image tokens are those of `get_image_features`, behind a trunk too."""
+    """Image tokens are those of `get_image_features`, behind a trunk too, where the tags come on top."""
     backbone = core(trunk=trunk)
     pixels = tiles(backbone)
     whole = backbone.internvl.model.get_image_features(pixel_values=pixels)
     whole = getattr(whole, "pooler_output", whole)
     seen = backbone.see(pixels)
     assert seen.tokens.shape == (2, backbone.tokens_per_tile, WIDTH)
-    torch.testing.assert_close(seen.tokens, whole.reshape(seen.tokens.shape), atol=1e-5, rtol=0)
+    whole = whole.reshape(seen.tokens.shape)
+    if trunk:
+        patches = backbone.internvl.model.vision_tower.embeddings.patch_embeddings
+        whole = whole + patches.tags(patches.features(patches.trunk(pixels)), math.isqrt(backbone.tokens_per_tile))
+    torch.testing.assert_close(seen.tokens, whole, atol=1e-5, rtol=0)
 
 
 @pytest.mark.parametrize("trunk", [False, True])

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 import torch
-from chiasm.backbone.trunk import ShuffleUnit, Trunk, TrunkPatches
-from chiasm.train.initial import frozen_trunk, read_initial, start_trunk
+from chiasm.backbone.trunk import TAGS, ShuffleUnit, Tags, Trunk, TrunkPatches
+from chiasm.train.initial import frozen_trunk, name_vectors, read_initial, start_tags, start_trunk
 from chiasm_registry import TrainingError
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -23,7 +23,7 @@ def pixels() -> Tensor:
 def fresh() -> TrunkPatches:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return TrunkPatches(20).eval().requires_grad_(False)
+        return TrunkPatches(20, 12).eval().requires_grad_(False)
 
 
 def published() -> dict[str, Tensor]:
@@ -55,7 +55,7 @@ def test_patches_stand_on_the_grid_row_by_row(pixels: Tensor) -> None:
     patches = fresh()
     plain = patches(pixels)
     assert plain.shape == (1, 64, 20)
-    assert torch.equal(patches.patches(patches.trunk(pixels)), plain)
+    assert torch.equal(patches.patches(patches.features(patches.trunk(pixels))), plain)
     changed = pixels.clone()
     changed[..., :16, -16:] += 3.0
     moved = (patches(changed) - plain)[0].norm(dim=1).view(8, 8)
@@ -68,6 +68,51 @@ def test_a_unit_interleaves_what_passes_and_what_is_worked_on() -> None:
     unit = ShuffleUnit(8, 8, 1)
     x = torch.randn(1, 8, 4, 4)
     assert torch.equal(unit(x)[:, ::2], x[:, :4])
+
+
+@pytest.mark.parametrize(("level", "side"), [(0, 8), (1, 4), (2, 2)], ids=["finer", "the same", "coarser"])
+def test_a_tag_is_said_in_the_cell_where_it_is_seen(level: int, side: int) -> None:
+    """The strongest place of any level counts; elsewhere nothing is said."""
+    tags = Tags(5, 3, 6)
+    with torch.no_grad():
+        for kind in tags.kinds:
+            kind.weight.zero_()
+            kind.bias.fill_(-30.0)
+        tags.kinds[level].weight[7, 2] = 60.0
+    features = [torch.zeros(1, 5, n, n) for n in (8, 4, 2)]
+    features[level][0, 2, 0, side - 1] = 1.0  # the upper right corner
+    said = tags(features, 4)[0].view(4, 4, 6)
+    torch.testing.assert_close(said[0, 3], tags.words.weight[:, 7])
+    assert said[2:].abs().max() < 1e-6
+    assert said[:, :2].abs().max() < 1e-6
+
+
+def test_the_first_tags_start_as_the_published_classes() -> None:
+    patches, weights = fresh(), published()
+    for level in range(4):
+        weights[f"gfl_cls.{level}.weight"] = torch.full((80 + 32, 96, 1, 1), level + 1.0)
+        weights[f"gfl_cls.{level}.bias"] = torch.arange(112.0)
+    untouched = patches.tags.kinds[2].bias[80:].clone()
+    vectors = torch.arange(80.0 * 12).view(80, 12)
+    start_tags(patches, weights, vectors)
+    assert torch.equal(patches.tags.kinds[2].weight[:80], weights["gfl_cls.2.weight"][:80])
+    assert torch.equal(patches.tags.kinds[2].bias[:80], torch.arange(80.0))
+    assert torch.equal(patches.tags.kinds[2].bias[80:], untouched)
+    assert torch.equal(patches.tags.words.weight[:, 79], vectors[79])
+    with pytest.raises(TrainingError, match=r"needs initial weights with a head"):
+        start_tags(patches, published(), vectors)
+    for many in (113, TAGS + 1):
+        with pytest.raises(TrainingError, match=r"know fewer classes"):
+            start_tags(patches, weights, torch.zeros(many, 12))
+
+
+def test_a_names_vector_is_mostly_its_first_token() -> None:
+    """What follows counts half, a space not at all; and all names have one thing in common."""
+    embedding = torch.eye(8)
+    one, two = name_vectors(embedding, [[3], [4, 1, 5]], blank=1)
+    assert torch.argmax(one) == 3
+    difference = (two - one) / (one - two)[3]
+    torch.testing.assert_close(difference, torch.tensor([0, 0, 0, -1.0, 1.0, 0.5, 0, 0]))
 
 
 def test_published_names_fill_every_tensor() -> None:

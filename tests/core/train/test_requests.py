@@ -107,6 +107,19 @@ def test_open_unions_never_count_as_absent(composer: Composer) -> None:
     assert not asked & {"fruit", "fruits", "food", "bag", "bags", "cutlery"}
 
 
+def test_everything_may_propose_more_than_there_is() -> None:
+    """Behind what is there stand likely names that are not, without objects, about as many as the mix says."""
+    composer = Composer(NAMES, RECORDS, Mix(everything_more=2.0))
+    extra = []
+    for request in many(composer, "everything", 300, STREET):
+        names = [item.phrase for item in routed(request)]
+        assert names[:3] == ["bus", "person", "dog"]
+        assert len(set(names)) == len(names)
+        assert not any(item.matches for item in routed(request)[3:])
+        extra.append(len(names) - 3)
+    assert 0.8 < sum(extra) / len(extra) < 2.2
+
+
 def test_everything_names_each_category_once_the_largest_first(composer: Composer) -> None:
     request = composer.compose(STREET, STREET.objects, random.Random(0), "everything")
     assert [item.phrase for item in routed(request)] == ["bus", "person", "dog"]
