@@ -17,6 +17,7 @@ RUN = Path(__file__).with_name("averaged_run.py")
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("launcher", [[], TORCHRUN], ids=["one process", "two processes"])
 def test_the_saved_model_is_the_average_of_the_steps(launcher: list[str], tmp_path: Path) -> None:
     """Not the last weights; and saving on the way leaves the weights that are trained as they were."""
