@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar, cast
 
 import torch
 from chiasm_registry import Task, TaskTable, TrainingError
@@ -26,7 +26,7 @@ from .config import Section, TrainConfig
 from .cutouts import CutoutBank, cut_out
 from .data import Record, read_records
 from .induction import seed_induction
-from .initial import frozen_trunk, name_vectors, read_initial, start_tags, start_trunk
+from .initial import frozen_trunk, name_vectors, quieten, read_initial, start_tags, start_trunk
 from .items import Item, Items, Writer, collate
 from .photos import PhotoStore
 from .requests import Composer, Mix, language_texts
@@ -49,7 +49,8 @@ class ModelConfig(Section):
     vocabulary: int = Field(3072, ge=512)
     template: str = "nano"
     instruction: str = "Find what is named."
-    tags: tuple[str, ...] = ()  # names of the initial head's classes: the trunk starts by saying what it recognises
+    # names of the initial head's classes, in its order: the trunk starts by saying what it recognises
+    tags: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
     induction: bool = False  # a new language model starts with circuits that copy; see `seed_induction`
     dropout: float = Field(0.1, ge=0, lt=1)
     text_weight: float = Field(1.0, ge=0)
@@ -171,8 +172,10 @@ def _trainee(
             fill_task(network, base.tasks[name])
     if model.tags:
         spelled = [tokenizer.encode_user(name) for name in model.tags]
-        blank = tokenizer.encode_user(" ")[0]
-        start_tags(patches, initial, name_vectors(network.backbone.matrices()[0], spelled, blank))
+        embedding, space = network.backbone.matrices()[0], tokenizer.encode_user(" ")[0]
+        start_tags(patches, initial, name_vectors(embedding, spelled, space))
+        internvl: Any = network.backbone_module.internvl
+        quieten(internvl.model.multi_modal_projector, embedding[tokenizer.id_of("<IMG_CONTEXT>")])
     markers = markers_of(tokenizer, find_template(model.template))
     step = Step(
         network,

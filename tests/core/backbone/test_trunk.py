@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from chiasm.backbone.trunk import TAGS, ShuffleUnit, Tags, Trunk, TrunkPatches
-from chiasm.train.initial import frozen_trunk, name_vectors, read_initial, start_tags, start_trunk
+from chiasm.train.initial import frozen_trunk, name_vectors, quieten, read_initial, start_tags, start_trunk
 from chiasm_registry import TrainingError
 from safetensors.torch import save_file
 from torch import Tensor, nn
@@ -95,8 +95,8 @@ def test_the_first_tags_start_as_the_published_classes() -> None:
     untouched = patches.tags.kinds[2].bias[80:].clone()
     vectors = torch.arange(80.0 * 12).view(80, 12)
     start_tags(patches, weights, vectors)
-    assert torch.equal(patches.tags.kinds[2].weight[:80], weights["gfl_cls.2.weight"][:80])
-    assert torch.equal(patches.tags.kinds[2].bias[:80], torch.arange(80.0))
+    assert torch.equal(patches.tags.kinds[2].weight[:80], 2 * weights["gfl_cls.2.weight"][:80])
+    assert torch.equal(patches.tags.kinds[2].bias[:80], 2 * torch.arange(80.0) + 1)
     assert torch.equal(patches.tags.kinds[2].bias[80:], untouched)
     assert torch.equal(patches.tags.words.weight[:, 79], vectors[79])
     with pytest.raises(TrainingError, match=r"needs initial weights with a head"):
@@ -106,10 +106,21 @@ def test_the_first_tags_start_as_the_published_classes() -> None:
             start_tags(patches, weights, torch.zeros(many, 12))
 
 
+def test_a_quiet_projector_says_the_same_everywhere() -> None:
+    projector = nn.Sequential()
+    projector.linear_2 = nn.Linear(6, 6)
+    inputs = torch.randn(50, 6, generator=torch.Generator().manual_seed(3))
+    before = projector.linear_2(inputs).std(0)
+    blank = torch.arange(6.0)
+    quieten(projector, blank)
+    assert torch.all(projector.linear_2(inputs).std(0) < 0.11 * before)
+    assert torch.equal(projector.linear_2(torch.zeros(6)), blank)
+
+
 def test_a_names_vector_is_mostly_its_first_token() -> None:
     """What follows counts half, a space not at all; and all names have one thing in common."""
     embedding = torch.eye(8)
-    one, two = name_vectors(embedding, [[3], [4, 1, 5]], blank=1)
+    one, two = name_vectors(embedding, [[3], [4, 1, 5]], space=1)
     assert torch.argmax(one) == 3
     difference = (two - one) / (one - two)[3]
     torch.testing.assert_close(difference, torch.tensor([0, 0, 0, -1.0, 1.0, 0.5, 0, 0]))

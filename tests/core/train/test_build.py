@@ -172,6 +172,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "unknown mixture": ({"mixture": {"colour": 1}}, "mixture.colour is unknown"),
     "no branch": ({"mixture": {"branches": 0}}, "mixture.branches is 0"),
     "unknown task": ({"tasks": {"depth": {}}}, "no task 'depth'"),
+    "tags without a trunk": ({"model": {**MODEL, "tags": ["cat"]}}, "model.tags is for a backbone with a trunk"),
+    "a blank tag": ({"model": {**MODEL, "tags": ["cat", " "]}}, "model.tags.1 is ' '"),
     "initial weights missing": ({"initial": "nowhere.safetensors"}, "cannot be read"),
 }
 

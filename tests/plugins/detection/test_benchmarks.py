@@ -1,8 +1,10 @@
-"""The benchmarks measure what they say: the bare path answers as `detect` does, and calls take turns."""
+"""The benchmarks measure what they say: the bare path answers as `detect` does, boxes and scores find their partners."""
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -10,12 +12,13 @@ from typing import Any
 import pytest
 import torch
 import yaml
+from chiasm import Object, Result
 from chiasm.assemble import assemble, markers_of
 from chiasm.model import Model
 from chiasm.text import TEMPLATES, train_tokenizer
 from chiasm.weights import start_tasks
 from chiasm_plugins.detection.decoder import PRESENCE
-from chiasm_registry import TaskTable, discover
+from chiasm_registry import Box, TaskTable, discover
 from house import ROOT
 from PIL import Image
 
@@ -102,7 +105,70 @@ def test_the_peer_gets_the_same_names_and_picture(picture: Image.Image, monkeypa
     assert peer.pixels(picture).shape == (1, 3, 64, 85)
 
 
-@pytest.mark.parametrize("script", ["detect", "predict"])
+def _thing(label: str, *xyxy: float) -> Object:
+    return Object(label=label, score=0.5, box=Box(xyxy=xyxy), task="detection")
+
+
+def test_boxes_are_matched_within_a_label_the_closest_first() -> None:
+    """A box has one partner at most; one of another label, or too far away, is none."""
+    from agreement import match
+
+    ours = [_thing("cat", 0, 0, 10, 10), _thing("cat", 0, 0, 10, 8), _thing("dog", 50, 50, 60, 60)]
+    theirs = [_thing("cat", 0, 0, 20, 18), _thing("cup", 100, 100, 120, 120), _thing("dog", 100, 114, 120, 134)]
+    found = match(ours, theirs, scale=2)
+    assert found.ious == pytest.approx([0.9])  # with the whole cat; its smaller box, at 8/9, stays alone
+    assert found.alone == 4
+    assert match(ours, ours).ious == (1.0, 1.0, 1.0)
+    assert match([], theirs).alone == 3
+
+
+def test_scores_are_compared_best_against_best() -> None:
+    """A score that the other list does not have was below its floor there."""
+    from agreement import score_difference
+
+    assert score_difference([], [], 0.05) == 0
+    assert score_difference([0.3, 0.9], [0.9, 0.31], 0.05) == pytest.approx(0.01)
+    assert score_difference([0.9, 0.06], [0.9], 0.05) == pytest.approx(0.01)
+    assert score_difference([], [0.7], 0.05) == pytest.approx(0.65)
+
+
+def test_answers_differ_by_text_label_or_edge() -> None:
+    from agreement import box_difference_px, same_words
+
+    one, moved, other = (
+        Result(size_hw=(90, 120), text="a cat", objects=(thing,))
+        for thing in (_thing("cat", 1, 2, 30, 40), _thing("cat", 1, 2, 30.25, 40), _thing("dog", 1, 2, 30, 40))
+    )
+    assert same_words(one, moved)
+    assert not same_words(one, other)
+    assert not same_words(one, one.model_copy(update={"text": "a dog"}))
+    assert box_difference_px(one, moved) == 0.25
+
+
+def test_company_changes_no_score(model: Model, picture: Image.Image) -> None:
+    from promises import as_json, as_text, company, twice_the_size
+
+    rows = [company(model, [picture], NAMES), *twice_the_size(model, [picture], NAMES)]
+    assert rows[0].kept
+    assert rows[0].what.startswith("a phrase alone, among 3,")
+    assert json.loads(as_json(rows, {"model": "random"}))["promises"][0]["wanted"] == "at most 0.0001"
+    assert "NOT KEPT" in as_text([dataclasses.replace(rows[0], kept=False, notes=("why",))], 1)
+
+
+def test_no_question_is_one_that_was_trained() -> None:
+    """Neither those that want nothing found, nor the words for things nobody teaches."""
+    from chiasm.train.language import lines, phrasings, table
+    from promises import QUESTIONS, UNKNOWN
+
+    trained = [template for k in range(len(table("questions.yaml"))) for template in phrasings("questions.yaml", k)]
+    for template in trained:
+        said = "".join("(?:" + "|".join(map(re.escape, part)) + ")" for part in template)
+        assert not any(re.fullmatch(said, re.sub(r"[.?]$", "", q), re.IGNORECASE) for q in QUESTIONS), template
+    assert len(set(QUESTIONS)) == 20
+    assert set(UNKNOWN) <= set(lines("heldout.txt"))
+
+
+@pytest.mark.parametrize("script", ["detect", "predict", "promises"])
 def test_the_page_names_every_script_as_it_is_called(script: str) -> None:
     from importlib import import_module
 
