@@ -92,6 +92,9 @@ def _check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str
             raise CheckpointError(
                 f"{where}: {shown(name)} is {tuple(given[name].shape)}, the model wants {tuple(tensor.shape)}"
             )
+        floats = tensor.is_floating_point() and given[name].is_floating_point()
+        if not floats and tensor.dtype != given[name].dtype:  # floats are rounded to each other, nothing else is
+            raise CheckpointError(f"{where}: {shown(name)} is {given[name].dtype}, the model wants {tensor.dtype}")
 
 
 @torch.no_grad()

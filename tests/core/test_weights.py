@@ -113,6 +113,17 @@ def test_a_task_that_does_not_fit_changes_nothing(network: Network, change: dict
     assert unchanged(network, before)
 
 
+@pytest.mark.parametrize("given", [torch.ones(32), torch.ones(32, dtype=torch.int32)])
+def test_whole_numbers_come_from_whole_numbers_of_the_same_size(given: Tensor) -> None:
+    """A float is rounded to another float; a buffer of whole numbers takes nothing that would have to be cut."""
+    network = tiny_network([LevelTask()])
+    network.decoders["level"].register_buffer("seen", torch.zeros(32, dtype=torch.int64))
+    stored = task_file(network, "level", "[LEVEL]", 0, "chiasm", torch.bfloat16)
+    fill_task(network, stored)
+    with pytest.raises(CheckpointError, match=r"decoder.seen is torch.(float32|int32), the model wants torch.int64"):
+        fill_task(network, replace(stored, decoder={**stored.decoder, "seen": given}))
+
+
 def test_untrained_tasks_start_by_their_names() -> None:
     """Wherever a task stands in a table and whoever else is there, its first vectors are the same."""
     one, other = tiny_network(fakes()), tiny_network([LevelTask()])

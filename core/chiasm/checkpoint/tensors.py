@@ -1,7 +1,8 @@
 """safetensors files, read and written by us: the header is checked before a tensor exists, values after.
 
-Refused: other dtypes than the float ones, empty tensors, duplicate keys, overlaps, holes, trailing bytes, NaN and
-infinity. The tensors share the buffer that was read, so a file that changes later changes nothing here.
+Weights are floats; whole numbers and bools are for buffers. Refused: any other dtype, empty tensors, duplicate keys,
+overlaps, holes, trailing bytes, NaN and infinity, a bool that is neither 0 nor 1. The tensors share the buffer that was
+read, so a file that changes later changes nothing here.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-_DTYPES = {"F32": ("float32", 4), "F16": ("float16", 2), "BF16": ("bfloat16", 2)}
+_FLOATS = {"F32": ("float32", 4), "F16": ("float16", 2), "BF16": ("bfloat16", 2)}
+_WHOLE = {"I64": ("int64", 8), "I32": ("int32", 4), "I16": ("int16", 2), "I8": ("int8", 1), "U8": ("uint8", 1)}
+_DTYPES = {**_FLOATS, **_WHOLE, "BOOL": ("bool", 1)}
 _METADATA = "__metadata__"
 
 
@@ -72,14 +75,11 @@ def parse_header(data: bytes | bytearray | memoryview, name: str) -> Header:
 
 def read_tensors(data: bytearray, name: str) -> tuple[dict[str, Tensor], dict[str, str]]:
     """All tensors of a file in memory, finite, and its metadata."""
-    import torch
-
     header = parse_header(data, name)
     tensors = {entry.name: _tensor(data, header.size, entry) for entry in header.entries}
     for key, tensor in tensors.items():
-        # The extremes of a tensor with a NaN are NaN: one pass, nothing allocated.
-        if not all(math.isfinite(extreme) for extreme in torch.aminmax(tensor)):
-            raise CheckpointError(f"{name}: '{shown(key)}' holds NaN or infinity")
+        if fault := _fault(tensor):
+            raise CheckpointError(f"{name}: '{shown(key)}' holds {fault}")
     return tensors, header.metadata
 
 
@@ -106,6 +106,18 @@ def tensor_chunks(
         yield _raw(tensor)
 
 
+def _fault(tensor: Tensor) -> str | None:
+    """What a tensor that is not empty may not hold, if it holds it."""
+    import torch
+
+    # The extremes of a tensor with a NaN are NaN: one pass, nothing allocated.
+    if tensor.is_floating_point() and not all(math.isfinite(extreme) for extreme in torch.aminmax(tensor)):
+        return "NaN or infinity"
+    if tensor.dtype == torch.bool and int(tensor.view(torch.uint8).max()) > 1:
+        return "a bool that is neither 0 nor 1"
+    return None
+
+
 def _raw(tensor: Tensor) -> memoryview:
     import torch
 
@@ -115,13 +127,12 @@ def _raw(tensor: Tensor) -> memoryview:
 
 def _code(tensor: Tensor, key: str, name: str) -> str:
     """The header's word for the dtype; refuses what reading would refuse."""
-    import torch
-
     dtype = str(tensor.dtype).removeprefix("torch.")
     code = next((code for code, (known, _) in _DTYPES.items() if known == dtype), None)
     if code is None or key == _METADATA:
-        raise CheckpointError(f"{name}: '{shown(key)}' is {dtype}; only float32, float16 and bfloat16 are stored")
-    if tensor.numel() == 0 or not all(math.isfinite(extreme) for extreme in torch.aminmax(tensor.detach())):
+        stored = "only floats of 16 or 32 bits, int8 to int64, uint8 and bool are stored"
+        raise CheckpointError(f"{name}: '{shown(key)}' is {dtype}; {stored}")
+    if tensor.numel() == 0 or _fault(tensor.detach()):
         raise CheckpointError(f"{name}: '{shown(key)}' is empty or holds NaN or infinity; it is not stored")
     return code
 
