@@ -67,8 +67,9 @@ class Heard:
 
 
 def read_answer(ids: Sequence[int], tokenizer: Tokenizer, rows: Rows, markers: Markers) -> tuple[str, list[Heard]]:
-    """An answer's text without control tokens, and what it routed, in order."""
-    text, heard, plain = "", [], []
+    """An answer's text without control tokens, and what it routed, in order; a phrase goes to a task once."""
+    text, plain = "", []
+    heard: dict[tuple[str, str], Heard] = {}  # by task and phrase: said again, it means the same things
     opened: int | None = None
     phrase, span = "", (0, 0)
     for index, token in enumerate(ids):
@@ -83,5 +84,5 @@ def read_answer(ids: Sequence[int], tokenizer: Tokenizer, rows: Rows, markers: M
         elif token == markers.unref and opened is not None:
             phrase, span, opened = text[opened:], (opened, len(text)), None
         elif task is not None:
-            heard.append(Heard(task, phrase, span, index + 1))
-    return text + tokenizer.decode(plain), heard
+            heard.setdefault((task, phrase), Heard(task, phrase, span, index + 1))
+    return text + tokenizer.decode(plain), [*heard.values()]

@@ -65,6 +65,20 @@ def test_an_answer_is_read(model: Model) -> None:
         assert ids[one.first_slot : one.first_slot + len(slots)] == slots
 
 
+def test_a_phrase_goes_to_a_task_once(model: Model) -> None:
+    """What is said again would give the same objects twice; another task, or another phrase, is another matter."""
+    m, spell = model.markers, model.tokenizer.encode_user
+    cup, cups = ([m.ref, *spell(word), m.unref] for word in ("cup", "cups"))
+    ids = [*cup, *routed(model, "detection"), *cup, *routed(model, "detection"), *routed(model, "level")]
+    ids += [*cups, *routed(model, "detection")]
+    _, heard = read_answer(ids, model.tokenizer, model.network.rows, m)
+    assert [(one.task, one.phrase, one.span) for one in heard] == [
+        ("detection", "cup", (0, 3)),
+        ("level", "cup", (3, 6)),
+        ("detection", "cups", (6, 10)),
+    ]
+
+
 def test_phrases_without_a_route_are_text(model: Model) -> None:
     """A phrase that no task was asked for, and one that the length limit cut."""
     m, spell = model.markers, model.tokenizer.encode_user
