@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +13,8 @@ from chiasm_registry.errors import shown
 from torch import Tensor, nn
 
 from ..backbone.trunk import TAGS, TrunkPatches
+from ..routing.network import Network
+from ..text import Tokenizer
 
 # NanoDet-Plus's names (batch norms folded) to the trunk's; it was trained on blue-green-red.
 _RENAMED = {"stage2.": "stages.0.", "stage3.": "stages.1.", "stage4.": "stages.2."}
@@ -53,6 +55,15 @@ def start_trunk(patches: nn.Module, weights: Mapping[str, Tensor]) -> None:
         raise TrainingError(
             "the initial weights are not those of NanoDet-Plus-m; their names or shapes differ"
         ) from error
+
+
+def start_seeing(network: Network, tokenizer: Tokenizer, tags: Sequence[str], weights: Mapping[str, Tensor]) -> None:
+    """Let image tokens begin as the names of what the published head recognises; `tags` are its classes, in order."""
+    core: Any = network.backbone_module.internvl.model  # type: ignore[union-attr]
+    embedding, space = network.backbone.matrices()[0], tokenizer.encode_user(" ")[0]
+    vectors = name_vectors(embedding, [tokenizer.encode_user(tag) for tag in tags], space)
+    start_tags(core.vision_tower.embeddings.patch_embeddings, weights, vectors)
+    quieten(core.multi_modal_projector, embedding[tokenizer.id_of("<IMG_CONTEXT>")])
 
 
 @torch.no_grad()

@@ -1,0 +1,148 @@
+"""The network in training: made anew or from a folder, started from published weights, saved as a chiasm folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import torch
+from chiasm_registry import Task, TaskTable, TrainingError
+from chiasm_registry.discovery import discover
+from pydantic import Field
+from torch import Tensor, nn
+
+from ..assemble import assemble, markers_of
+from ..checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ..routing.network import Network
+from ..text import Tokenizer, train_tokenizer
+from ..text.templates import find_template
+from ..weights import core_tensors, fill_core, fill_task, start_tasks, task_file
+from .config import Section, TrainConfig
+from .data import Record
+from .induction import seed_induction
+from .initial import frozen_trunk, read_initial, start_seeing, start_trunk
+from .requests import language_texts
+from .step import Pictures, Step
+
+_INIT_SEED = 0
+_SHARD_BYTES = 12 * 2**20  # files that a repository and a slow line can take
+
+
+class ModelConfig(Section):
+    """What is trained: a new model (`internvl`, in transformers' terms), or the one in the folder `base`."""
+
+    base: str | None = None
+    internvl: dict[str, Any] = Field(default_factory=dict)
+    trunk: bool = True
+    max_tiles: int = Field(1, ge=1, le=12)
+    vocabulary: int = Field(3072, ge=512)
+    template: str = "nano"
+    instruction: str = "Find what is named."
+    # names of the initial head's classes, in its order: the trunk starts by saying what it recognises
+    tags: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
+    induction: bool = False  # a new language model starts with circuits that copy; see `seed_induction`
+    dropout: float = Field(0.1, ge=0, lt=1)
+    text_weight: float = Field(1.0, ge=0)
+
+
+@dataclass
+class Trainee:
+    """A network in training with what its checkpoint says beside the weights."""
+
+    step: Step
+    tokenizer: Tokenizer
+    tasks: dict[str, Task]
+    model: ModelConfig
+    core: dict[str, Any]
+
+    def save(self, module: nn.Module, folder: Path) -> None:
+        """Write the chiasm folder in bfloat16."""
+        network = cast(Step, module).network
+        files = [
+            task_file(network, name, task.spec.token, order, "chiasm", torch.bfloat16)
+            for order, (name, task) in enumerate(self.tasks.items())
+        ]
+        write_checkpoint(
+            folder,
+            design=self.core["design"],
+            config=self.core,
+            tokenizer_json=self.tokenizer.json(),
+            template=self.model.template,
+            guided_instruction=self.model.instruction,
+            core=core_tensors(network, torch.bfloat16),
+            tasks=files,
+            max_shard_bytes=_SHARD_BYTES,
+        )
+
+
+def make_trainee(
+    model: ModelConfig,
+    config: TrainConfig,
+    records: Sequence[Record],
+    pictures: Pictures,
+    report: Callable[[str], None],
+) -> Trainee:
+    """The network that the config describes, with the step that trains it."""
+    catalog = discover()
+    tasks = {name: catalog.task(name) for name in sorted(config.tasks)}
+    base: Checkpoint | None = None if model.base is None else read_checkpoint(model.base)
+    tokenizer = Tokenizer.from_json(base.tokenizer_json) if base else _tokenizer(model, records, report)
+    tokenizer = tokenizer.with_tasks(task.spec.token for task in tasks.values())
+    core = dict(base.config) if base else _core_config(model, tokenizer)
+    with torch.random.fork_rng():
+        torch.manual_seed(_INIT_SEED)
+        network = assemble(core, TaskTable.build(list(tasks.values())), tasks)
+    initial = read_initial(config.initial)
+    reference = _start(network, model, config, initial, base)
+    if model.tags:
+        start_seeing(network, tokenizer, model.tags, initial)
+    markers = markers_of(tokenizer, find_template(model.template))
+    weights = {"dropout": model.dropout, "text_weight": model.text_weight}
+    step = Step(network, markers, pictures, reference=reference, **weights)
+    report(f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, {tokenizer.size} tokens")
+    return Trainee(step, tokenizer, tasks, model, core)
+
+
+def _start(
+    network: Network,
+    model: ModelConfig,
+    config: TrainConfig,
+    initial: Mapping[str, Tensor],
+    base: Checkpoint | None,
+) -> nn.Module | None:
+    """Give a fresh network the values training starts from; the frozen initial trunk, if there are initial weights."""
+    internvl: Any = network.backbone_module.internvl
+    patches = internvl.model.vision_tower.embeddings.patch_embeddings
+    if model.induction and base is None:
+        seed_induction(internvl.model.language_model)
+    if initial:
+        start_trunk(patches, initial)
+    reference = frozen_trunk(patches) if initial else None
+    start_tasks(network, list(config.tasks))
+    for name in sorted(config.tasks):
+        network.decoders[name].prepare(config.tasks[name], initial)  # type: ignore[operator]
+    if base is not None:
+        fill_core(network, base.core)
+        for name in config.tasks.keys() & base.tasks.keys():
+            fill_task(network, base.tasks[name])
+    return reference
+
+
+def _core_config(model: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
+    if (
+        not {"vision_config", "text_config"} <= model.internvl.keys()
+    ):  # transformers' own sizes are of a thousand million
+        raise TrainingError("config: key model.internvl needs vision_config and text_config, or model.base a folder")
+    internvl = {**model.internvl, "image_token_id": tokenizer.id_of("<IMG_CONTEXT>")}
+    internvl["text_config"] = {**internvl["text_config"], "vocab_size": tokenizer.size}
+    return {"design": "internvl", "internvl": internvl, "trunk": model.trunk, "max_tiles": model.max_tiles}
+
+
+def _tokenizer(model: ModelConfig, records: Sequence[Record], report: Callable[[str], None]) -> Tokenizer:
+    captions = (caption for record in records for caption in record.captions)
+    tokenizer = train_tokenizer(chain(language_texts(), captions), model.vocabulary)
+    report(f"a tokenizer of {tokenizer.size} tokens, made from the captions and the phrasings")
+    return tokenizer
