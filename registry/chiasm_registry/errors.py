@@ -27,6 +27,15 @@ class TrainingError(ChiasmError):
 
 def shown(value: object, limit: int = 80) -> str:
     """`value` as it may stand in a message: on one line, control characters escaped, cut to `limit` characters."""
-    text = value if isinstance(value, str) else str(value)
-    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text[: 4 * limit])
+    text = _printable(str(value)[: 4 * limit])
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def shown_path(path: object, limit: int = 80) -> str:
+    """`path` as `shown` has it, but cut at its front: the file's name stands at the end."""
+    text = _printable(str(path)[-4 * limit :])
+    return text if len(text) <= limit else "…" + text[1 - limit :]
+
+
+def _printable(text: str) -> str:
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
