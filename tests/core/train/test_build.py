@@ -12,7 +12,7 @@ import pytest
 import torch
 from chiasm.checkpoint import read_checkpoint
 from chiasm.loading import load
-from chiasm.train import build as building
+from chiasm.train import trainee
 from chiasm.train.build import Build, build
 from chiasm.train.config import parse_config
 from chiasm_registry import Catalog, ChiasmError, CoreInfo, Decoder, Sample
@@ -48,7 +48,7 @@ class TrainTask(BoxTask):
 @pytest.fixture(autouse=True)
 def _only_fakes(monkeypatch: pytest.MonkeyPatch) -> None:
     """Training finds the fake detection, whatever is installed."""
-    monkeypatch.setattr(building, "discover", lambda: Catalog((), {"detection": TrainTask()}))
+    monkeypatch.setattr(trainee, "discover", lambda: Catalog((), {"detection": TrainTask()}))
 
 
 @pytest.fixture(scope="module")
