@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from .options import AsJson, Device, GroundTruth, IouType, ModelName, Overlap
+
 
 class Mode(StrEnum):
     """Who says the names."""
@@ -18,25 +20,18 @@ class Mode(StrEnum):
     free = "free"
 
 
-class IouType(StrEnum):
-    """What overlap is measured on."""
-
-    bbox = "bbox"
-    segm = "segm"
-
-
 def command(
-    gt: Annotated[Path, typer.Option("--gt", help="COCO annotation file.", show_default=False)],
+    gt: GroundTruth,
     images: Annotated[Path, typer.Option("--images", help="Folder of its photographs.", show_default=False)],
-    model: Annotated[str, typer.Option("--model", help="A name or a checkpoint folder.")] = "nano",
+    model: ModelName = "nano",
     task: Annotated[str | None, typer.Option("--task", help="Task to measure; fits --iou-type by default.")] = None,
-    iou_type: Annotated[IouType, typer.Option("--iou-type", help="Score boxes or masks.")] = IouType.bbox,
+    iou_type: Overlap = IouType.bbox,
     mode: Annotated[Mode, typer.Option("--mode", help="All names given, or asked in words.")] = Mode.guided,
     limit: Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")] = None,
     batch_size: Annotated[int, typer.Option("--batch-size", min=1, max=64, help="Images at once.")] = 8,
     out: Annotated[Path | None, typer.Option("--out", help="Folder to keep answers in; resumes there.")] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
-    device: Annotated[str, typer.Option("--device", help="cpu, cuda, cuda:1 ...")] = "cpu",
+    as_json: AsJson = False,
+    device: Device = "cpu",
     prompts: Annotated[Path | None, typer.Option("--prompts", help="Phrasings for --mode free.")] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Go on without unusable photographs.")] = False,
 ) -> None:
@@ -49,6 +44,8 @@ def command(
     from chiasm.evaluate.report import as_text
     from chiasm.evaluate.run import Evaluation, Plan
 
+    from .start import kept_for_good
+
     ranks = read_ranks()
     tasks = (task,) if task else ("detection",) if iou_type is IouType.bbox else ("detection", "segmentation")
     plan = Plan(
@@ -56,7 +53,8 @@ def command(
         batch_size=batch_size, limit=limit, out=out, prompts=prompts, skip_missing=skip_missing,
     )
     evaluation = Evaluation(plan, model, ranks)
-    loaded = chiasm.load(model, device=ranks.device(device))
+    with kept_for_good():
+        loaded = chiasm.load(model, device=ranks.device(device))
     with _progress(len(evaluation.todo), shown=ranks.rank == 0) as advance:
         outcome = evaluation.run(loaded, advance)
     if outcome is None:

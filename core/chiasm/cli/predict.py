@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from chiasm_registry.errors import ChiasmError, InputError, shown
+from chiasm_registry.errors import ChiasmError, InputError, shown, shown_path
+
+from .options import Device, ModelName
 
 if TYPE_CHECKING:
     from chiasm.result import Result
@@ -27,7 +29,7 @@ def command(
     ask: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Say it in your own words; the model decides.")
     ] = None,
-    model: Annotated[str, typer.Option(metavar="NAME", help="A built-in model or a checkpoint folder.")] = "nano",
+    model: ModelName = "nano",
     threshold: Annotated[
         float | None, typer.Option(metavar="SCORE", min=0, max=1, help="Least score that is shown.")
     ] = None,
@@ -35,7 +37,7 @@ def command(
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Write a picture and a JSON file for each image.")
     ] = None,
-    device: Annotated[str, typer.Option(metavar="NAME", help="cpu, cuda, cuda:1 ...")] = "cpu",
+    device: Device = "cpu",
     as_json: Annotated[
         bool, typer.Option("--json", help="Print JSON: an object, or an array for several images.")
     ] = False,
@@ -81,14 +83,14 @@ def _read_names(path: Path) -> list[str]:
             content = file.read(most + 1)
         lines = content.decode("utf-8-sig").split("\n")
     except OSError:
-        raise InputError(f"cannot read the names file {shown(path)}; it must be a readable text file") from None
+        raise InputError(f"cannot read the names file {shown_path(path)}; it must be a readable text file") from None
     except UnicodeDecodeError:
-        raise InputError(f"the names file {shown(path)} is not UTF-8 text") from None
+        raise InputError(f"the names file {shown_path(path)} is not UTF-8 text") from None
     if len(content) > most:
-        raise InputError(f"the names file {shown(path)} is larger than {most:,} bytes")
+        raise InputError(f"the names file {shown_path(path)} is larger than {most:,} bytes")
     phrases = [line.strip() for line in lines if line.strip()]
     if not phrases:
-        raise InputError(f"the names file {shown(path)} holds no name; write one a line")
+        raise InputError(f"the names file {shown_path(path)} holds no name; write one a line")
     return phrases
 
 

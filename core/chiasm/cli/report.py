@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import typer
-from chiasm_registry.errors import InputError, shown
+from chiasm_registry.errors import InputError, shown, shown_path
 
 from .errors import BAD_INPUT, complain
 
@@ -38,7 +38,7 @@ class Report:
         if isinstance(answer, InputError):
             self._bad += 1
             message = str(answer)
-            complain(message if shown(source) in message else f"{shown(source)}: {message}")
+            complain(message if shown_path(source) in message else f"{shown_path(source)}: {message}")
             return
         result = answer.model_copy(update={"source": source.encode("utf-8", "replace").decode()})
         target = self._write(source, result) if self._folder is not None else None
@@ -80,13 +80,14 @@ def _made(folder: Path | None) -> Path | None:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except (OSError, ValueError):
-            raise InputError(f"cannot make the folder {shown(folder)} for --out; is a file in its place?") from None
+            where = shown_path(folder)
+            raise InputError(f"cannot make the folder {where} for --out; is a file in its place?") from None
     return folder
 
 
 def _lines(source: str, result: Result, target: Path | None) -> Iterator[str]:
     size = "" if result.size_hw is None else f"  {result.size_hw[1]}x{result.size_hw[0]}"
-    yield f"{shown(source, 200)}{size}" + ("" if target is None else f"  -> {shown(target, 200)}")
+    yield f"{shown_path(source, 200)}{size}" + ("" if target is None else f"  -> {shown_path(target, 200)}")
     for line in result.text.splitlines():
         yield f"  {shown(line, 2000)}"
     width = max((len(shown(thing.label, 40)) for thing in result.objects), default=0)

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-
-class IouType(StrEnum):
-    """What overlap is measured on."""
-
-    bbox = "bbox"
-    segm = "segm"
+from .options import AsJson, GroundTruth, IouType, Overlap
 
 
 def command(
-    gt: Annotated[Path, typer.Option("--gt", help="COCO annotation file: what is there.", show_default=False)],
+    gt: GroundTruth,
     dt: Annotated[Path, typer.Option("--dt", help="COCO result file: what was found.", show_default=False)],
-    iou_type: Annotated[IouType, typer.Option("--iou-type", help="Score boxes or masks.")] = IouType.bbox,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON object on stdout.")] = False,
+    iou_type: Overlap = IouType.bbox,
+    as_json: AsJson = False,
 ) -> None:
     """Score a COCO result file: twelve lines and a table of categories."""
     import json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from typing import Any
 import chiasm
 import pytest
 from chiasm.cli.errors import guarded
-from chiasm.cli.evaluate import IouType, Mode, command
+from chiasm.cli.evaluate import Mode, command
+from chiasm.cli.options import IouType
 from chiasm.result import Object, Result
 from chiasm_registry.geometry import Box
 from PIL import Image
@@ -79,6 +81,20 @@ def test_results_go_to_out(one_cat: OneCat, data: tuple[Path, Path], tmp_path: P
     one_cat.asked.clear()
     _call(data, out=tmp_path / "out")
     assert one_cat.asked == []
+
+
+def test_the_model_is_loaded_without_looking_for_rubbish(
+    one_cat: OneCat, data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `predict` does it; asking goes on with the collector."""
+    searched: list[bool] = []
+    monkeypatch.setitem(vars(chiasm), "load", lambda name, **options: searched.append(gc.isenabled()) or one_cat)
+    try:
+        _call(data)
+        assert searched == [False]
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
 
 
 def test_a_missing_photograph_is_named_before_the_model_is_loaded(

@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 from chiasm.cli.errors import guarded
-from chiasm.cli.score import IouType, command
+from chiasm.cli.options import IouType
+from chiasm.cli.score import command
 
 KEYS = ["AP", "AP50", "AP75", "APs", "APm", "APl", "AR1", "AR10", "AR100", "ARs", "ARm", "ARl"]
 

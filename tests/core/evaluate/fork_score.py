@@ -17,7 +17,8 @@ def main() -> None:
     import chiasm_registry.rle
     import numpy as np
     from chiasm.cli.errors import guarded
-    from chiasm.cli.score import IouType, command
+    from chiasm.cli.options import IouType
+    from chiasm.cli.score import command
 
     assert np.zeros(1).sum() == 0
     folder, outcomes = Path(sys.argv[1]), {}
