@@ -24,6 +24,9 @@ from .grammar import AnswerState
 from .network import Network
 from .sequence import Markers, branch_mask
 
+# What a token costs that would name again what was routed already: more than doubt between two names, less than the
+# certainty of a copy, so that a list goes on with something new and "a cup and a cup holder" is still said back.
+AGAIN = 5.0
 MASK_CELLS = 2**25  # of one batch's attention mask: rows times the square of the longest prompt
 
 
@@ -79,6 +82,7 @@ class _Chooser:
         for row, state in enumerate(states):
             legal = [] if state.pending else list(state.allowed())
             masked[row, legal] = logits[row, legal].float()
+            masked[row, state.repeating()] -= AGAIN
         return [
             state.pending[0] if state.pending else self._pick(masked[row], said[row], self.generators[row])
             for row, state in enumerate(states)

@@ -22,7 +22,8 @@ class AnswerState:
     tasks: Collection[str]
     routes_left: int
     in_phrase: bool = False
-    phrase_length: int = 0
+    phrase: list[int] = field(default_factory=list)  # ids of the phrase that is open, or was last
+    routed: set[tuple[int, ...]] = field(default_factory=set)  # phrases that went to a task
     routable: set[str] = field(default_factory=set)  # tasks that may still be routed for the phrase just closed
     pending: list[int] = field(default_factory=list)  # slot ids that must be fed next
 
@@ -35,25 +36,34 @@ class AnswerState:
         if task is not None:
             self.pending = self.rows.slot_ids(task)
             self.routable.discard(task)
+            self.routed.add(tuple(self.phrase))
             self.routes_left -= 1
         elif token == self.markers.ref:
-            self.in_phrase, self.phrase_length, self.routable = True, 0, set()
+            self.in_phrase, self.phrase, self.routable = True, [], set()
         elif token == self.markers.unref:
             self.in_phrase, self.routable = False, set(self.tasks)
         else:
-            self.phrase_length += 1
+            if self.in_phrase:
+                self.phrase.append(token)
             self.routable = set()
 
     def allowed(self) -> Iterator[int]:
         """The control and routing tokens that are legal now; every other one is not. Plain text always is."""
         if self.in_phrase:
-            if self.phrase_length:
+            if self.phrase:
                 yield self.markers.unref
             return
         yield self.markers.end
         if self.routes_left > 0:
             yield self.markers.ref
             yield from (self.rows.token_id(task) for task in self.routable)
+
+
+    def repeating(self) -> list[int]:
+        """The tokens that would complete, in the open phrase, one that was routed before."""
+        if not self.in_phrase:
+            return []
+        return [said[-1] for said in self.routed if said[:-1] == tuple(self.phrase)]
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ import torch
 from chiasm.images import open_image
 from chiasm.model import Model
 from chiasm.routing import generate
-from chiasm.routing.generate import Sampling, Spoken, speak_free
+from chiasm.routing.generate import AGAIN, Sampling, Spoken, _Chooser, speak_free
+from chiasm.routing.grammar import AnswerState
 from chiasm.scene import look_at
 from chiasm.text import build_prompt
 from core.tiny import picture, talkative, tiny_model
@@ -172,3 +173,16 @@ def test_long_prompts_are_spoken_in_parts(model: Model, monkeypatch: pytest.Monk
 def test_a_prompt_without_pictures_is_continued(model: Model) -> None:
     prompts = [build_prompt(model.tokenizer, model.template, [(q, None)], []).ids for q in QUESTIONS[:2]]
     assert all(answer.ids for answer in speak(model, prompts, None))
+
+
+def test_a_routed_phrase_is_named_again_only_where_the_model_is_sure(model: Model) -> None:
+    """Doubt between two names goes to the new one; a copy that nothing else comes near is still made."""
+    rows, m = model.network.rows, model.markers
+    state = AnswerState(rows, m, ["detection"], 5)
+    for token in (m.ref, 40, m.unref, rows.token_id("detection"), *rows.slot_ids("detection"), m.ref):
+        state.feed(token)
+    choose = _Chooser(model.network, Sampling(), (), 1)
+    logits = torch.zeros(1, rows.base + len(rows.names))
+    for lead, chosen in ((AGAIN - 0.5, 41), (AGAIN + 0.5, 40)):
+        logits[0, 40], logits[0, 41] = 3.0 + lead, 3.0
+        assert choose(logits, [state], [[]]) == [chosen]

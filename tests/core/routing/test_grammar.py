@@ -40,6 +40,21 @@ def test_what_is_legal_at_each_place(model: Model) -> None:
     assert set(now.allowed()) == {m.end, m.ref}
 
 
+def test_what_would_name_a_routed_phrase_again_is_known(model: Model) -> None:
+    """Only inside a phrase, only the token that completes one, and only of phrases that went to a task."""
+    m, rows = model.markers, model.network.rows
+    now = state(model, routes=5)
+    for token in (m.ref, 40, 41, m.unref, *routed(model, "detection"), m.ref, 50, m.unref, 40):
+        now.feed(token)
+    assert now.repeating() == []
+    now.feed(m.ref)
+    assert now.repeating() == []  # 50 was not routed, and 40 alone completes nothing
+    now.feed(40)
+    assert now.repeating() == [41]
+    now.feed(41)
+    assert now.repeating() == []
+
+
 def test_no_route_is_granted_beyond_the_limit(model: Model) -> None:
     now = state(model, routes=1)
     for token in (model.markers.ref, 40, model.markers.unref, *routed(model, "detection")):
