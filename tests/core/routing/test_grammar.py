@@ -42,7 +42,7 @@ def test_what_is_legal_at_each_place(model: Model) -> None:
 
 def test_what_would_name_a_routed_phrase_again_is_known(model: Model) -> None:
     """Only inside a phrase, only the token that completes one, and only of phrases that went to a task."""
-    m, rows = model.markers, model.network.rows
+    m = model.markers
     now = state(model, routes=5)
     for token in (m.ref, 40, 41, m.unref, *routed(model, "detection"), m.ref, 50, m.unref, 40):
         now.feed(token)
