@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from chiasm_registry.errors import ChiasmError, InputError, shown
+from chiasm_registry.errors import ChiasmError, InputError, shown_path
 
 
 def write_whole(
@@ -29,7 +29,7 @@ def write_whole(
             os.replace(temporary, target)
             sync_folder(target.parent)
     except ValueError:
-        raise error(f"cannot write '{shown(target, 80)}'; that is no name of a file") from None
+        raise error(f"cannot write '{shown_path(target, 80)}'; that is no name of a file") from None
     finally:
         with suppress(OSError, ValueError):
             temporary.unlink(missing_ok=True)
@@ -50,7 +50,7 @@ def guarded_write(path: str | os.PathLike[str], error: type[ChiasmError] = Input
     except OSError as fault:
         fact = os.strerror(fault.errno) if fault.errno else type(fault).__name__
         raise error(
-            f"cannot write '{shown(path, 80)}': {fact}; its folder must exist, be writable and have room"
+            f"cannot write '{shown_path(path, 80)}': {fact}; its folder must exist, be writable and have room"
         ) from fault
 
 

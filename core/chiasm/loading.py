@@ -10,7 +10,7 @@ from typing import cast
 import torch
 from chiasm_registry import Catalog, CheckpointError, InputError, PluginError, Task, TaskTable
 from chiasm_registry.discovery import discover
-from chiasm_registry.errors import shown
+from chiasm_registry.errors import shown, shown_path
 from chiasm_registry.guard import clean, guarded
 from chiasm_registry.outputs import NOTICE_CHARS, Notice
 from torch import nn
@@ -94,7 +94,8 @@ def _folder(name_or_path: str | os.PathLike[str]) -> Path:
     try:
         return model_folder(name_or_path)
     except OSError:
-        raise InputError(f"no model {shown(name_or_path, 60)}: neither embedded nor a path that can be read") from None
+        name = shown_path(name_or_path, 60)
+        raise InputError(f"no model {name}: neither embedded nor a path that can be read") from None
 
 
 def _template(checkpoint: Checkpoint) -> Template:
@@ -152,14 +153,14 @@ def _task_files(paths: Sequence[str | os.PathLike[str]], table: TaskTable) -> di
     for path in listed(paths, "tasks_from"):
         if not isinstance(path, (str, os.PathLike)):
             raise InputError(f"tasks_from must hold paths, not {told(path)}")
-        file = read_task_file(path)
+        file, where = read_task_file(path), shown_path(path)
         if file.name in files:
             raise CheckpointError(f"two task files for {file.name!r}; give one")
         if file.name not in table.tasks:
             loaded = ", ".join(table.tasks) or "none"
-            raise CheckpointError(f"{shown(path)} is for the task {file.name!r}, which is not loaded; loaded: {loaded}")
+            raise CheckpointError(f"{where} is for the task {file.name!r}, which is not loaded; loaded: {loaded}")
         if file.token != table.by_name(file.name).token:
-            raise CheckpointError(f"{shown(path)} has the token {file.token}, the task another; take its own version")
+            raise CheckpointError(f"{where} has the token {file.token}, the task another; take its own version")
         files[file.name] = file
     return files
 

@@ -15,7 +15,7 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, NoReturn
 
-from chiasm_registry.errors import ChiasmError, InputError, shown
+from chiasm_registry.errors import ChiasmError, InputError, shown, shown_path
 
 from .limits import LIMITS, Limits
 
@@ -36,15 +36,9 @@ class _NotStrictError(Exception):
         self.literal, self.place = literal, place
 
 
-def name_of(path: Path, limit: int = 60) -> str:
-    """The path as it may stand in a message: its end, when it is long."""
-    text = shown(str(path), 4096)
-    return text if len(text) <= limit else "…" + text[1 - limit :]
-
-
 def read_bytes(path: Path, limits: Limits = LIMITS) -> bytes:
     """The bytes of a regular file of at most `limits.json_bytes`; an InputError names the path and what is wrong."""
-    name = name_of(path)
+    name = shown_path(path, 60)
     try:
         handle = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))  # a pipe must not hold us here
     except (OSError, ValueError):
@@ -64,7 +58,7 @@ def read_bytes(path: Path, limits: Limits = LIMITS) -> bytes:
 
 def read_json(path: Path, limits: Limits = LIMITS) -> Any:
     """The value in a strict JSON file; an InputError names the file, and line:column where there is one."""
-    return parse_json(read_bytes(path, limits), name_of(path), limits)
+    return parse_json(read_bytes(path, limits), shown_path(path, 60), limits)
 
 
 def parse_object(

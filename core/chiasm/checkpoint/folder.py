@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from chiasm_registry.errors import CheckpointError, shown
+from chiasm_registry.errors import CheckpointError, shown, shown_path
 
 from ..files import store, sync_folder
 from .files import read_file
@@ -34,7 +34,7 @@ def is_temporary(name: str) -> bool:
 
 def load_manifest(path: Path) -> Manifest:
     """The manifest in a file."""
-    name = f"'{shown(path)}'"
+    name = f"'{shown_path(path)}'"
     return parse_manifest(bytes(read_file(path, name, _MANIFEST_LIMIT)), name)
 
 
@@ -59,7 +59,7 @@ def write_set(folder: Path, files: Mapping[str, Chunks], manifest: Callable[[dic
                 raise
             _finish(folder)
     except (OSError, ValueError) as error:
-        where = shown(folder)
+        where = shown_path(folder)
         raise CheckpointError(f"cannot write '{where}'; it must be a writable folder on a disk with room") from error
 
 
@@ -105,7 +105,7 @@ def _refuse_strangers(folder: Path) -> None:
         if path.name not in known:
             name = shown(path.name, 60)
             raise CheckpointError(
-                f"'{shown(folder, 80)}' holds '{name}', no part of a checkpoint; write to another folder"
+                f"'{shown_path(folder, 80)}' holds '{name}', no part of a checkpoint; write to another folder"
             )
 
 
@@ -119,7 +119,8 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise CheckpointError(f"'{shown(folder)}' is being written by another process; try again later") from None
+            where = shown_path(folder)
+            raise CheckpointError(f"'{where}' is being written by another process; try again later") from None
         yield
     finally:
         os.close(descriptor)

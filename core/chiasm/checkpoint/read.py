@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from chiasm_registry.errors import CheckpointError, shown
+from chiasm_registry.errors import CheckpointError, shown, shown_path
 
 from ..limits import LIMITS
 from ..strict_json import parse_object
@@ -76,17 +76,18 @@ class _Reader:
         if self.committed and (self.root / pending(name)).exists():
             path = self.root / pending(name)
         limit = LIMITS.tokenizer_bytes if name.endswith(".json") else None
-        data = read_file(path, f"'{shown(path)}'", limit)
+        where = f"'{shown_path(path)}'"
+        data = read_file(path, where, limit)
         if len(data) != entry.size:
-            raise CheckpointError(f"'{shown(path)}' has {len(data)} bytes, {MANIFEST} says {entry.size}; copy it again")
+            raise CheckpointError(f"{where} has {len(data)} bytes, {MANIFEST} says {entry.size}; copy it again")
         if hashlib.sha256(data).hexdigest() != entry.sha256:
-            raise CheckpointError(f"'{shown(path)}' is damaged or was changed: its sha256 is not the one in {MANIFEST}")
+            raise CheckpointError(f"{where} is damaged or was changed: its sha256 is not the one in {MANIFEST}")
         return data
 
 
 def _names(root: Path) -> set[str]:
     """What the folder holds; says what it is when it is no checkpoint."""
-    where = f"'{shown(root)}'"
+    where = f"'{shown_path(root)}'"
     try:
         names = {path.name for path in root.iterdir()}
     except FileNotFoundError:
@@ -121,7 +122,7 @@ def _refuse_unlisted(root: Path, names: set[str], listed: set[str]) -> None:
     for name in sorted(names - listed - BESIDE - {MANIFEST}):
         if not is_temporary(name):
             raise CheckpointError(
-                f"'{shown(root)}' holds '{shown(name, 60)}', which {MANIFEST} does not list; remove it"
+                f"'{shown_path(root)}' holds '{shown(name, 60)}', which {MANIFEST} does not list; remove it"
             )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from chiasm_registry.errors import CheckpointError, shown
+from chiasm_registry.errors import CheckpointError, shown, shown_path
 from pydantic import ValidationError
 
 from ..files import write_whole
@@ -105,7 +105,7 @@ def write_task_file(path: str | os.PathLike[str], task: TaskFile) -> None:
 
 def read_task_file(path: str | os.PathLike[str]) -> TaskFile:
     """The task in the file at `path`, its shapes checked against each other."""
-    name = f"'{shown(path)}'"
+    name = f"'{shown_path(path)}'"
     task = parse_task_file(read_file(path, name), name)
     task.check()
     return task

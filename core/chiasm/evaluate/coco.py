@@ -8,11 +8,11 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from chiasm_registry.errors import InputError, shown
+from chiasm_registry.errors import InputError, shown, shown_path
 from chiasm_registry.rle import MAX_PIXELS, Rle
 
 from ..limits import LIMITS, Limits
-from ..strict_json import name_of, parse_json, read_bytes
+from ..strict_json import parse_json, read_bytes
 from . import rows
 from .rows import Four, RowError, read_rows, refuse_twice
 from .segments import Polygons, truth_mask
@@ -77,7 +77,7 @@ def read_coco(path: str | Path, limits: Limits = LIMITS) -> CocoSet:
     """
     path = Path(path)
     data = read_bytes(path, limits)
-    name = name_of(path)
+    name = shown_path(path, 60)
     value = parse_json(data, name, limits)
     if not isinstance(value, dict):
         raise InputError(f"{name}: must be an object with images, categories, annotations, not {rows.kind_of(value)}")

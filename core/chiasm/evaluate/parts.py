@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from chiasm_registry.errors import InputError, shown
+from chiasm_registry.errors import InputError, shown, shown_path
 
 Answer = dict[str, Any]
 FORMAT = "chiasm-eval-1"
@@ -33,7 +33,7 @@ class Parts:
                 self.done.update(self._read(path))
             self._file = self._append_to(folder / f"part-{rank}.jsonl")
         except OSError:
-            raise InputError(f"{shown(folder, 100)}: cannot be written; --out must be a folder of yours") from None
+            raise InputError(f"{shown_path(folder, 100)}: cannot be written; --out must be a folder of yours") from None
 
     def add(self, answers: Mapping[int, Answer]) -> None:
         """Keep these; when this returns they survive a kill."""
@@ -68,7 +68,8 @@ class Parts:
             self._compare(header, path)
             return {row.pop("image_id"): row for row in rows}
         except (ValueError, KeyError, AttributeError, TypeError):
-            raise InputError(f"{shown(path, 100)}: damaged; remove it and its images are evaluated again") from None
+            fact = "damaged; remove it and its images are evaluated again"
+            raise InputError(f"{shown_path(path, 100)}: {fact}") from None
 
     def _compare(self, header: Mapping[str, Any], path: Path) -> None:
         wanted = {"format": FORMAT, **self._pins}
@@ -76,7 +77,7 @@ class Parts:
             if header.get(key) != wanted.get(key):
                 then, now = shown(header.get(key), 30), shown(wanted.get(key), 30)
                 raise InputError(
-                    f"{shown(path.parent, 60)} holds an evaluation with {key} '{then}', this one has '{now}'; "
+                    f"{shown_path(path.parent, 60)} holds an evaluation with {key} '{then}', this one has '{now}'; "
                     "use another --out, or empty it"
                 )
 
@@ -90,4 +91,5 @@ def _lock(file: IO[bytes], path: Path) -> None:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError:
         file.close()
-        raise InputError(f"{shown(path.parent, 100)}: another evaluation is writing there; use another --out") from None
+        fact = "another evaluation is writing there; use another --out"
+        raise InputError(f"{shown_path(path.parent, 100)}: {fact}") from None

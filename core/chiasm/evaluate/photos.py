@@ -6,7 +6,7 @@ import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
-from chiasm_registry.errors import InputError, shown
+from chiasm_registry.errors import InputError, shown_path
 from PIL import Image
 
 from ..images import open_image
@@ -34,7 +34,7 @@ class Photo:
 def find_photos(truth: CocoSet, folder: Path, *, skip_missing: bool = False) -> tuple[list[Photo], list[str]]:
     """The usable photographs in the file's order, and a line for each other; those are an InputError by default."""
     if not folder.is_dir():
-        raise InputError(f"{shown(folder, 100)}: no such folder of images")
+        raise InputError(f"{shown_path(folder, 100)}: no such folder of images")
     photos, faults = [], []
     for index, image in enumerate(truth.images):
         if image.file_name is None:
@@ -51,13 +51,14 @@ def find_photos(truth: CocoSet, folder: Path, *, skip_missing: bool = False) -> 
             f"{' ...' if len(faults) > 1 else ''}; --skip-missing goes on without"
         )
     if not photos:
-        raise InputError(f"{shown(folder, 60)}: none of the {len(truth.images)} photographs of {truth.name} is there")
+        where = shown_path(folder, 60)
+        raise InputError(f"{where}: none of the {len(truth.images)} photographs of {truth.name} is there")
     return photos, faults
 
 
 def _fault(photo: Photo) -> str | None:
     """What is wrong as far as the header tells; pixels are not decoded yet."""
-    name = shown(photo.image.file_name, 50)
+    name = shown_path(photo.image.file_name, 50)
     if not photo.path.is_file():
         return f"'{name}' is missing"
     try:
@@ -75,5 +76,5 @@ def _fault(photo: Photo) -> str | None:
 
 def _other_size(photo: Photo, size_hw: tuple[int, int]) -> str:
     said = photo.image.size_hw
-    name = shown(photo.image.file_name, 50)
+    name = shown_path(photo.image.file_name, 50)
     return f"'{name}' has {size_hw[1]} x {size_hw[0]} pixels where the file says {said[1]} x {said[0]}"

@@ -7,9 +7,7 @@ from hashlib import sha256
 from pathlib import Path
 from random import Random
 
-from chiasm_registry.errors import InputError, shown
-
-from ..strict_json import name_of
+from chiasm_registry.errors import InputError, shown, shown_path
 
 PACKAGED = Path(__file__).with_name("phrasings.txt")
 SLOT = "{names}"
@@ -45,7 +43,7 @@ def joined(names: tuple[str, ...], word: str, rng: Random) -> str:
 def read_phrasings(path: Path | None = None) -> Phrasings:
     """The packaged phrasings, or those of a file; an InputError names the line that has another form."""
     path = path or PACKAGED
-    name = name_of(path)
+    name = shown_path(path, 60)
     try:
         if path.stat().st_size > MAX_BYTES or not path.is_file():
             raise InputError(f"{name}: not a text file of at most {MAX_BYTES} bytes")

@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chiasm_registry.errors import InputError
+from chiasm_registry.errors import InputError, shown_path
 from chiasm_registry.rle import Rle
 
 from ..limits import LIMITS, Limits
-from ..strict_json import name_of, read_json
+from ..strict_json import read_json
 from . import rows
 from .coco import CocoSet
 from .rows import Four, RowError, kind_of, read_rows
@@ -44,7 +44,7 @@ def read_results(
 
     An empty list is a legal result. Rows must be of one form; masks must be there when `iou_type` is "segm".
     """
-    name = name_of(Path(path))
+    name = shown_path(path, 60)
     value = read_json(Path(path), limits)
     if not isinstance(value, list):
         raise InputError(f"{name}: results must be a list of objects, not {kind_of(value)}")

@@ -17,7 +17,7 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from chiasm_registry.errors import InputError, shown
+from chiasm_registry.errors import InputError, shown, shown_path
 from PIL import Image
 
 from chiasm.limits import LIMITS, Limits
@@ -90,4 +90,4 @@ def _path(source: str | os.PathLike[str]) -> tuple[str, str]:
         raise InputError("this path object does not give a path; pass a str or a pathlib.Path") from error
     if not isinstance(path, str):
         raise InputError("an image path is text; pass a str or a pathlib.Path")
-    return path, f"'{shown(path)}'"
+    return path, f"'{shown_path(path)}'"

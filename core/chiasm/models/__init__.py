@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from chiasm_registry.errors import InputError, shown
+from chiasm_registry.errors import InputError, shown_path
 
 HOME = Path(__file__).parent
 
@@ -20,7 +20,7 @@ def model_folder(name_or_path: str | os.PathLike[str]) -> Path:
     if isinstance(name_or_path, str) and name_or_path.isidentifier() and not Path(name_or_path).exists():
         if name_or_path not in names():
             known = f"embedded ({', '.join(names())})" if names() else "embedded"
-            raise InputError(f"no model {shown(name_or_path, 60)}: neither {known} nor a folder here")
+            raise InputError(f"no model {shown_path(name_or_path, 60)}: neither {known} nor a folder here")
         return HOME / name_or_path / "weights"
     try:
         return Path(name_or_path)

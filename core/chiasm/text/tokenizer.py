@@ -8,7 +8,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from chiasm_registry.errors import CheckpointError, ChiasmError, InputError, shown
+from chiasm_registry.errors import CheckpointError, ChiasmError, InputError, shown, shown_path
 
 from ..limits import LIMITS
 from .gate import check_encodable
@@ -90,13 +90,13 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     """The tokenizer of a checkpoint folder, without its weights and without the tasks' routing tokens."""
     file = Path(path) / "tokenizer.json"
     if not file.is_file():
-        raise CheckpointError(f"'{shown(path)}' has no tokenizer.json; name a folder that chiasm wrote")
+        raise CheckpointError(f"'{shown_path(path)}' has no tokenizer.json; name a folder that chiasm wrote")
     if file.stat().st_size > LIMITS.tokenizer_bytes:
-        raise CheckpointError(f"'{shown(file)}' is larger than {LIMITS.tokenizer_bytes:,} bytes")
+        raise CheckpointError(f"'{shown_path(file)}' is larger than {LIMITS.tokenizer_bytes:,} bytes")
     try:
         text = file.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError):
-        raise CheckpointError(f"'{shown(file)}' cannot be read as UTF-8 text") from None
+        raise CheckpointError(f"'{shown_path(file)}' cannot be read as UTF-8 text") from None
     return Tokenizer.from_json(text)
 
 

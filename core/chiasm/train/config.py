@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from chiasm_registry.errors import TrainingError, shown
+from chiasm_registry.errors import TrainingError, shown, shown_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 if TYPE_CHECKING:
@@ -93,7 +93,7 @@ def load_config(path: str | Path, overrides: Sequence[str] = ()) -> TrainConfig:
             raise TrainingError(f"config {shown(path.name)} is larger than {CONFIG_BYTES} bytes")
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise TrainingError(f"config {shown(path)} cannot be read; give a UTF-8 YAML file") from error
+        raise TrainingError(f"config {shown_path(path)} cannot be read; give a UTF-8 YAML file") from error
     values = _yaml(text, shown(path.name))
     if not isinstance(values, dict):
         raise TrainingError(f"config {shown(path.name)} is not a mapping of sections")

@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 from chiasm_registry.contract import SampleObject
-from chiasm_registry.errors import InputError, TrainingError, shown
+from chiasm_registry.errors import InputError, TrainingError, shown, shown_path
 
 from ..limits import LIMITS
 
@@ -156,7 +156,7 @@ class _Reader:
             raise BadSample(image_id, f"file_name {shown(name)} is not a plain name inside the image folder")
         path = self.folder / str(name)
         if not path.is_file():
-            raise BadSample(image_id, f"{shown(name)} is not in the image folder")
+            raise BadSample(image_id, f"{shown_path(name)} is not in the image folder")
         return path
 
     def _labelled(self, row: Mapping[str, Any], objects: Sequence[SampleObject]) -> frozenset[str] | None:
@@ -190,7 +190,7 @@ def _json(path: Path) -> Any:
             raise TrainingError(f"{shown(path.name)} is larger than {LIMITS.json_bytes} bytes")
         return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
     except OSError as error:
-        raise TrainingError(f"{shown(str(path))} cannot be read; check the path") from error
+        raise TrainingError(f"{shown_path(str(path))} cannot be read; check the path") from error
     except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         raise TrainingError(f"{shown(path.name)} is not strict JSON" + (f" at line {line}" if line else "")) from error

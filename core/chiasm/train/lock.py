@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from chiasm_registry.errors import TrainingError, shown
+from chiasm_registry.errors import TrainingError, shown, shown_path
 
 from ..files import guarded_write
 
@@ -44,9 +44,9 @@ def _refuse_living(text: str, out: Path) -> None:
     except (ValueError, KeyError, TypeError):
         return  # empty, or torn by a crash: nobody's
     if host != socket.gethostname():
-        raise TrainingError(f"{shown(out, 60)} is in use on {shown(host, 30)}; if it is not, delete {NAME} there")
+        raise TrainingError(f"{shown_path(out, 60)} is in use on {shown(host, 30)}; if it is not, delete {NAME} there")
     if pid != os.getpid() and begun is not None and _process(pid)["begun"] == begun:
-        raise TrainingError(f"{shown(out, 90)} is in use by process {pid}; wait for it or take another --out")
+        raise TrainingError(f"{shown_path(out, 90)} is in use by process {pid}; wait for it or take another --out")
 
 
 def _process(pid: int) -> dict[str, Any]:
