@@ -12,7 +12,7 @@ import chiasm
 OUT = Path("demo-output")
 SURE = 0.4  # a picture for people shows what the model is sure of; the default threshold finds more
 SHOWS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
-    ("cat", "chelsea.png", ("cat", "dog"), "Find the cat and the horse, please."),
+    ("cat", "chelsea.png", ("cat", "bicycle"), "Find the cat and the horse, please."),
     ("coffee", "coffee.png", ("cup", "spoon", "dining table"), "Can you find the cup and the bottle?"),
     ("motorcycle", "motorcycle_left.png", ("motorcycle", "bicycle", "chair"), "Where is the motorcycle?"),
     ("astronaut", "astronaut.png", ("person", "tie"), "What is in the picture?"),
