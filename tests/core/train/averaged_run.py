@@ -62,3 +62,6 @@ class SumBuild:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     train(parse_config(CONFIG), sys.argv[1], build=SumBuild, quiet=True)
+    if torch.distributed.is_initialized():  # a process that leaves before the other may abort it
+        torch.distributed.barrier()
+        torch.distributed.destroy_process_group()
