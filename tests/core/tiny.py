@@ -149,7 +149,10 @@ class BoxDecoder(nn.Module):
 class BoxTask(Task):
     """A fake detection, so that core's tests stand without the real one."""
 
-    spec = TaskSpec(name="detection", token="[DET]", embeddings=4, output=Boxes, summary="a box", options=BoxOptions)
+    spec = TaskSpec(
+        name="detection", token="[DET]", embeddings=4, output=Boxes, summary="a box", options=BoxOptions,
+        phrasings=("Find {names}.",),
+    )  # fmt: skip
 
     def decoder(self, core: CoreInfo) -> Decoder:
         return BoxDecoder(core)

@@ -1,7 +1,7 @@
 """What is fed to the language model: ids of the whole space, and which positions belong to which branch.
 
-A sequence is a prefix that every branch sees, followed by branches that see the prefix and themselves. A plain
-conversation is a prefix alone.
+A sequence is a prefix that every branch sees, followed by branches that see the prefix and themselves (in training also
+ones that stand alone). A plain conversation is a prefix alone.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from .rows import Rows
+
+ALONE = -2  # as a parent: the branch has a beginning of its own and does not see the prefix
 
 
 @dataclass(frozen=True)
@@ -43,16 +45,18 @@ def branch_mask(
     """The additive mask (B, 1, Q, P + Q) of sequences whose positions carry branch numbers.
 
     `branch` (B, Q): 0 the prefix, k > 0 the k-th branch, -1 padding. `prefix_branch` (B, P) is what stands in the cache
-    already. `parent` (B, Q) is the branch that a position's own branch grows from (0: from the prefix itself). A
-    position sees earlier ones of the prefix, of the parent and of its own branch; padding sees only itself.
+    already. `parent` (B, Q) is the branch that a position's own branch grows from (0: from the prefix itself; `ALONE`:
+    from nothing). A position sees earlier ones of the prefix, of the parent and of its own branch; padding sees only
+    itself, a branch that is alone only its own.
     """
     keys = branch if prefix_branch is None else torch.cat([prefix_branch, branch], 1)
     past = keys.shape[1] - branch.shape[1]
     order = torch.arange(keys.shape[1], device=keys.device)
     earlier = order[None, :] <= order[past:, None]  # (Q, P + Q)
-    kin = (keys[:, None, :] == branch[:, :, None]) | (keys[:, None, :] == 0)
+    kin = keys[:, None, :] == 0
     if parent is not None:
-        kin |= keys[:, None, :] == parent[:, :, None]
+        kin = (kin & (parent >= 0)[:, :, None]) | (keys[:, None, :] == parent[:, :, None])
+    kin = kin | (keys[:, None, :] == branch[:, :, None])
     seen = earlier & kin & (keys >= 0)[:, None, :]
     seen |= order[None, None, :] == order[None, past:, None]
     mask = torch.zeros(seen.shape, dtype=dtype, device=keys.device).masked_fill_(~seen, torch.finfo(dtype).min)
@@ -66,5 +70,5 @@ def branch_positions(branch: Tensor, start: int = 0, *, parent: Tensor | None = 
     inside = index - torch.where(own, index, 0).cummax(1).values
     stem = (branch == 0).sum(1, keepdim=True) * (branch > 0)
     if parent is not None:
-        stem = stem + ((branch[:, None, :] == parent[:, :, None]) & (parent > 0)[:, :, None]).sum(2)
+        stem = stem * (parent >= 0) + ((branch[:, None, :] == parent[:, :, None]) & (parent > 0)[:, :, None]).sum(2)
     return inside + stem + start

@@ -65,7 +65,8 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
     pictures = Pictures(store, None if bank is None else bank.pixels)
     trainee = make_trainee(model, config, records, pictures, report)
     names = sorted({thing.name for record in records for thing in record.objects})
-    composer = Composer(names, records, mix, mixture.branches)
+    specs = [task.spec for task in trainee.tasks.values()]
+    composer = Composer(names, records, mix, mixture.branches, specs)
     writer = Writer(
         trainee.tokenizer,
         find_template(model.template),

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..routing.rows import Rows
-from ..routing.sequence import Markers, branch_ids
+from ..routing.sequence import ALONE, Markers, branch_ids
 from ..text import Template, Tokenizer, build_prompt
 from .cutouts import CutoutIndex
 from .data import Record
@@ -89,8 +89,9 @@ class Writer:
         one, other = self._prompt("a"), self._prompt("b")
         return one[: next(k for k, pair in enumerate(zip(one, other, strict=False)) if pair[0] != pair[1])]
 
-    def _prompt(self, question: str) -> list[int]:
-        return list(build_prompt(self.tokenizer, self.template, [(question, None)], self.images).ids)
+    def _prompt(self, question: str, *, image: bool = True) -> list[int]:
+        images = self.images if image else ()
+        return list(build_prompt(self.tokenizer, self.template, [(question, None)], images).ids)
 
     def _guided(self, row: Row, request: Request) -> None:
         """The instruction grows from the image, and each phrase from the instruction."""
@@ -100,13 +101,14 @@ class Writer:
                 row.grow(self._spelled(row, said), parent=stem)
 
     def _conversation(self, row: Row, request: Request, prompt: str) -> None:
-        ids = self._prompt(prompt)[len(self._common) :]
+        ids = self._prompt(prompt)[len(self._common) :] if request.image else self._prompt(prompt, image=False)
         start = len(ids)
         for said in request.answer:
             ids += self._spelled(row, said) if isinstance(said, Routed) else self.tokenizer.encode_user(said)
         ids.append(self.markers.end)
         emitted = [NO_LABEL if token >= self.rows.starts[0] else token for token in ids]
-        row.grow(ids, labels=[NO_LABEL] * (start - 1) + emitted[start:] + [NO_LABEL])
+        labels = [NO_LABEL] * (start - 1) + emitted[start:] + [NO_LABEL]
+        row.grow(ids, parent=0 if request.image else ALONE, labels=labels)
 
     def _spelled(self, row: Row, said: Routed) -> list[int]:
         row.routed += [(task, said) for task in said.tasks]

@@ -9,17 +9,19 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from .asking import Asker, Facts
-from .language import Phrasing, draw, phrasings, table
+from .language import Phrasing, draw, phrasings, pick, table
 from .plain import caption_of, count_of, everything_of, question_of, yes_no_of
+from .verbs import Chain, Verb, Verbs
 from .wording import FindPrompt
 from .words import Words
 
 if TYPE_CHECKING:
+    from chiasm_registry import TaskSpec
     from chiasm_registry.contract import SampleObject
 
     from .data import Record
 
-Kind = Literal["guided", "find", "everything", "caption", "count", "yes_no", "question"]
+Kind = Literal["guided", "find", "task", "everything", "caption", "count", "yes_no", "question"]
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Routed:
 
     phrase: str
     matches: tuple[int, ...]
-    tasks: tuple[str, ...] = ("detection",)
+    tasks: Chain
     meaning: tuple[str, ...] = ()  # () for a word that is none of the categories
 
 
@@ -39,6 +41,7 @@ class Request:
     kind: str
     prompt: str | None
     answer: tuple[str | Routed, ...]
+    image: bool = True  # False: it is asked without the image
 
 
 @dataclass(frozen=True)
@@ -47,11 +50,13 @@ class Mix:
 
     guided: float = 0.40
     find: float = 0.26
+    task: float = 0.0  # by the phrasings of a task that is not asked with "find"
     everything: float = 0.10
     caption: float = 0.05
     count: float = 0.03
     yes_no: float = 0.03
     question: float = 0.13
+    blind: float = 0.1  # of the plain questions: asked without the image
     # find and guided: what a name is drawn from
     present: float = 0.42
     absent: float = 0.32  # a category that is not in the picture
@@ -67,6 +72,7 @@ class Mix:
     # guided alone
     guided_canonical: float = 0.72
     guided_plural: float = 0.15
+    guided_other: float = 0.3  # of the phrases: asked of other tasks than those that find, if there are any
     guided_present: int = 6  # at most so many categories that are there
     guided_unknown: float = 0.18  # of the rest: nouns and inventions, half each
     everything_max: int = 20  # names of one answer
@@ -77,13 +83,20 @@ class Composer:
     """Writes requests for records of one category list; the records given tell which names stand together."""
 
     def __init__(
-        self, names: Sequence[str], records: Sequence[Record], mix: Mix | None = None, branches: int = 14
+        self,
+        names: Sequence[str],
+        records: Sequence[Record],
+        mix: Mix | None = None,
+        branches: int = 14,
+        tasks: Sequence[TaskSpec] = (),
     ) -> None:
+        """`tasks` are those that are trained."""
         self.mix = mix or Mix()
         self.branches = branches
+        self.verbs = Verbs(tasks)
         self.words = Words(names, _said(records))
         self.asker = Asker(self.words, records, self.mix)
-        kinds = ("guided", "find", "everything", "caption", "count", "yes_no", "question")
+        kinds = ("guided", "find", "task", "everything", "caption", "count", "yes_no", "question")
         self._kinds = [(kind, float(getattr(self.mix, kind))) for kind in kinds]
 
     def compose(
@@ -91,7 +104,10 @@ class Composer:
     ) -> Request:
         """One request of `kind` (drawn from the mix if None) about the objects that remain in view."""
         facts = Facts(record, objects, self.words.names)
-        match kind or self._drawn(facts, rng):
+        kind = kind or self._drawn(facts, rng)
+        if kind in ("find", "everything") and not self.verbs.finder:
+            kind = "task"
+        match kind:
             case "guided":
                 return self._guided(facts, rng)
             case "everything":
@@ -103,7 +119,10 @@ class Composer:
             case "yes_no":
                 return Request("yes_no", *yes_no_of(facts, self.asker, rng))
             case "question":
-                return Request("question", *question_of(facts, self.asker, rng))
+                blind = rng.random() < self.mix.blind
+                return Request("question", *question_of(facts, self.asker, rng), image=not blind)
+            case "task" if self.verbs.others:
+                return self._task(facts, pick(self.verbs.others, rng), rng)
         return self._find(facts, rng)
 
     def _drawn(self, facts: Facts, rng: random.Random) -> str:
@@ -115,20 +134,36 @@ class Composer:
 
     def _guided(self, facts: Facts, rng: random.Random) -> Request:
         words = self.asker.guided(facts, self.branches, rng)
-        routed = (Routed(text, facts.matches(word), meaning=word.names) for word, text in words)
+        routed = (Routed(text, facts.matches(word), self._chain(rng), word.names) for word, text in words)
         return Request("guided", None, tuple(routed))
+
+    def _chain(self, rng: random.Random) -> Chain:
+        """The tasks of a guided phrase."""
+        others = self.verbs.guided
+        if others and (not self.verbs.finder or rng.random() < self.mix.guided_other):
+            return pick(others, rng)
+        return self.verbs.finder
 
     def _find(self, facts: Facts, rng: random.Random) -> Request:
         words = self.asker.find(facts, rng)
         prompt, names = FindPrompt(words, rng).write()
         pairs = zip(words, names, strict=True)
-        routed = [Routed(name, facts.matches(word), meaning=word.names) for word, name in pairs]
+        routed = [Routed(name, facts.matches(word), self.verbs.finder, word.names) for word, name in pairs]
         return Request("find", prompt, listed("I looked for ", routed))
+
+    def _task(self, facts: Facts, verb: Verb, rng: random.Random) -> Request:
+        """A request in a task's own words; a task that needs no image is asked without it, for one thing."""
+        seeing = verb.spec.needs_image
+        words = self.asker.find(facts, rng) if seeing else [self.asker.any_word(facts, rng)]
+        prompt, names = FindPrompt(words, rng).write(pick(verb.phrasings, rng))
+        pairs = zip(words, names, strict=True)
+        routed = [Routed(name, facts.matches(word), verb.chain, word.names) for word, name in pairs]
+        return Request("task", prompt, listed("I looked for " if seeing else "Here is ", routed), image=seeing)
 
     def _everything(self, facts: Facts, rng: random.Random) -> Request:
         prompt, names = everything_of(facts, self.mix.everything_max, rng)
         names += self.asker.more(facts, self.mix.everything_more, rng)
-        routed = [Routed(name, facts.by_name.get(name, ()), meaning=(name,)) for name in names]
+        routed = [Routed(name, facts.by_name.get(name, ()), self.verbs.finder, (name,)) for name in names]
         return Request("everything", prompt, listed("I see ", routed) if routed else ("I see nothing that I know.",))
 
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Mapping, Sequence
 from typing import Literal
 
-from .language import draw, phrasings, pick, table
+from .language import Phrasing, draw, phrasings, pick, table
 from .words import Word, article
 
 Style = Literal["free", "bare", "the", "a"]
@@ -75,8 +75,10 @@ class FindPrompt:
         self.rng = rng
         self.data = table("wording.yaml")
 
-    def write(self) -> tuple[str, tuple[str, ...]]:
-        """(the prompt, each name to the letter as it stands in it)."""
+    def write(self, template: Phrasing | None = None) -> tuple[str, tuple[str, ...]]:
+        """(the prompt, each name to the letter as it stands in it); of `template` if one is given."""
+        if template is not None:
+            return self._line("question" if is_question(template[0][0]) else "command", template)
         group = weighted(self.data["groups"], self.rng)
         if not self._fits(group):
             group = "command" if len(self.words) == 1 else "label"
@@ -95,7 +97,7 @@ class FindPrompt:
     def _template(self, group: str) -> str:
         return draw(pick(phrasings("find.yaml", group), self.rng), self.rng)
 
-    def _line(self, group: str) -> tuple[str, tuple[str, ...]]:
+    def _line(self, group: str, given: Phrasing | None = None) -> tuple[str, tuple[str, ...]]:
         rng, style = self.rng, STYLES.get(group, "bare")
         many = self._numbers(group, style)
         phrases = [noun_phrase(word, style, flag, rng) for word, flag in zip(self.words, many, strict=True)]
@@ -110,7 +112,7 @@ class FindPrompt:
             group = "where_many" if several else group
         elif group == "there":
             group = "there_many" if number == "plural" or (many[0] and number == "count") else group
-        template = self._template(group)
+        template = self._template(group) if given is None else draw(given, rng)
         template = template.replace("{is}", "are" if several else "is").replace("{it}", "them" if several else "it")
         pieces = join(phrases, weighted(self.data["label_joins" if style == "bare" else "joins"], rng), quotes)
         if len(phrases) == 2 and style != "bare" and rng.random() < 0.04:

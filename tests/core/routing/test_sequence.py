@@ -7,7 +7,7 @@ import random
 import pytest
 import torch
 from chiasm.routing.network import Network
-from chiasm.routing.sequence import Markers, branch_ids, branch_mask, branch_positions
+from chiasm.routing.sequence import ALONE, Markers, branch_ids, branch_mask, branch_positions
 from core.tiny import fakes, tiny_network
 
 
@@ -21,10 +21,10 @@ def random_tree(rng: random.Random) -> tuple[list[int], list[int], list[int], li
     ids, branch, parent = [], [], []
     places: list[list[int]] = []
     for number in range(rng.randint(1, 6)):
-        # a branch grows from the prefix, or from a branch that itself grows from the prefix
-        stems = [0, *(k for k in range(1, number) if parent[branch.index(k)] == 0)] if number else [0]
+        # a branch grows from nothing, from the prefix, or from a branch that itself grows from the prefix
+        stems = [ALONE, 0, *(k for k in range(1, number) if parent[branch.index(k)] == 0)] if number else [0]
         stem, length = rng.choice(stems), rng.randint(1, 5)
-        before = [] if number == 0 else list(places[0]) + ([] if stem == 0 else places[stem][len(places[0]) :])
+        before = [] if number == 0 or stem == ALONE else list(places[stem])
         places.append([*before, *range(len(ids), len(ids) + length)])
         ids += [rng.randrange(12, 60) for _ in range(length)]
         branch += [number] * length

@@ -20,11 +20,16 @@ from chiasm_registry import Sample, SampleObject, Task
 from core.tiny import BoxTask, EchoTask, LevelTask, tiny_model
 from torch import Tensor
 
+DET = ("detection",)
 BOTH = ("detection", "level")
 REQUESTS = (
-    Request("guided", None, (Routed("dog", (0,)), Routed("red bus", (), BOTH), Routed("a cup [DET]", (1, 2)))),
     Request(
-        "find", "Find the dog <|im_end|>", ("There is a ", Routed("dog", (0,), BOTH), " and a ", Routed("cup", ()), ".")
+        "guided", None, (Routed("dog", (0,), DET), Routed("red bus", (), BOTH), Routed("a cup [DET]", (1, 2), DET))
+    ),
+    Request(
+        "find",
+        "Find the dog <|im_end|>",
+        ("There is a ", Routed("dog", (0,), BOTH), " and a ", Routed("cup", (), DET), "."),
     ),
     Request("question", "Hi", ("Hello.",)),
     Request("everything", "What is there? " * 4, (Routed("cat", (), ("level",)),)),
@@ -181,7 +186,7 @@ def records(tmp_path_factory: pytest.TempPathFactory) -> list[Record]:
 
 def items(model: Model, records: list[Record], seed: int = 3, **more: Any) -> Items:
     tasks: dict[str, Task] = {"detection": Marked(), "level": LevelTask()}
-    composer = Composer(["dog", "cup", "cat"], records, branches=5)
+    composer = Composer(["dog", "cup", "cat"], records, branches=5, tasks=[tasks["detection"].spec])
     settings: dict[str, Any] = {"settings": replace(PLAIN, size=56, source=64), "cutouts": None} | more
     write = writer(model)
     return Items(records, composer, write, tasks, seed=seed, length=1000, kinds=("guided", None, "find"), **settings)

@@ -16,9 +16,21 @@ from chiasm.train.language import lines, phrasings, table
 from chiasm.train.plain import clean
 from chiasm.train.requests import Composer, Mix, Request, Routed, language_texts
 from chiasm.train.words import Words, article, pluralise, pseudo_word
+from chiasm_registry import Output, TaskSpec, TrainingError
 from chiasm_registry.contract import SampleObject
 
 NAMES = tuple(table("names.yaml")["same"])
+FIND = TaskSpec(
+    name="spot", token="[SPOT]", embeddings=1, output=Output, summary="finds", phrasings=("Find {names}.",)
+)
+OUTLINE = TaskSpec(
+    name="outline", token="[EDGE]", embeddings=1, output=Output, summary="outlines", after=("spot",),
+    phrasings=("Outline {names}.", "What is the (shape|edge) of {names}?"),
+)  # fmt: skip
+PAINT = TaskSpec(
+    name="paint", token="[PAINT]", embeddings=1, output=Output, summary="paints", needs_image=False,
+    phrasings=("Paint {names}.",),
+)  # fmt: skip
 KINDS = ("guided", "find", "everything", "caption", "count", "yes_no", "question")
 
 
@@ -35,7 +47,7 @@ RECORDS = [STREET, KITCHEN, record("car", "truck", "traffic light"), record("cat
 
 @pytest.fixture(scope="module")
 def composer() -> Composer:
-    return Composer(NAMES, RECORDS)
+    return Composer(NAMES, RECORDS, tasks=[FIND])
 
 
 def routed(request: Request) -> list[Routed]:
@@ -109,7 +121,7 @@ def test_open_unions_never_count_as_absent(composer: Composer) -> None:
 
 def test_everything_may_propose_more_than_there_is() -> None:
     """Behind what is there stand likely names that are not, without objects, about as many as the mix says."""
-    composer = Composer(NAMES, RECORDS, Mix(everything_more=2.0))
+    composer = Composer(NAMES, RECORDS, Mix(everything_more=2.0), tasks=[FIND])
     extra = []
     for request in many(composer, "everything", 300, STREET):
         names = [item.phrase for item in routed(request)]
@@ -129,7 +141,7 @@ def test_everything_names_each_category_once_the_largest_first(composer: Compose
 
 
 def test_guided_gives_different_phrases_as_many_as_branches() -> None:
-    composer = Composer(NAMES, RECORDS, Mix(), branches=9)
+    composer = Composer(NAMES, RECORDS, Mix(), branches=9, tasks=[FIND])
     for request in many(composer, "guided", 100):
         phrases = [item.phrase for item in routed(request)]
         assert request.prompt is None
@@ -181,7 +193,8 @@ def test_held_out_words_are_in_no_request(composer: Composer) -> None:
     shots = [record(*shot_names) for shot_names in (("bus", "dog"), ("cat",))]  # captions are the user's own
     for shot in shots:
         for request in many(composer, None, 4000, shot):
-            assert not held.search((request.prompt or "") + " " + text(request))
+            parts = [part if isinstance(part, str) else part.phrase for part in request.answer]
+            assert not held.search("\n".join([request.prompt or "", *parts]))
     assert not any(held.search(example) for example in language_texts())
 
 
@@ -210,12 +223,45 @@ def test_every_kind_is_drawn(composer: Composer) -> None:
     assert {request.kind for request in many(composer, None, 600, STREET)} == set(KINDS)
 
 
+def test_a_task_is_asked_in_its_own_words_and_routed_behind_those_it_comes_after() -> None:
+    composer = Composer(NAMES, RECORDS, Mix(task=1.0), tasks=[FIND, OUTLINE, PAINT])
+    requests = many(composer, "task", 300)
+    assert {request.image for request in requests} == {True, False}
+    for request in requests:
+        assert request.prompt is not None
+        chain = ("spot", "outline") if request.image else ("paint",)
+        assert {item.tasks for item in routed(request)} == {chain}
+        assert all(item.phrase in request.prompt for item in routed(request))
+        assert request.image or len(routed(request)) == 1
+    assert {item.tasks for request in many(composer, "find") for item in routed(request)} == {("spot",)}
+    chains = {item.tasks for request in many(composer, "guided") for item in routed(request)}
+    assert chains == {("spot",), ("outline",), ("spot", "outline")}
+
+
+def test_without_a_task_that_finds_requests_are_in_the_words_of_the_others() -> None:
+    composer = Composer(NAMES, RECORDS, tasks=[OUTLINE])
+    for kind in ("find", "everything", "task"):
+        assert {item.tasks for request in many(composer, kind, 60) for item in routed(request)} == {("outline",)}
+
+
+def test_a_phrasing_without_a_place_for_names_is_refused() -> None:
+    spec = OUTLINE.model_copy(update={"phrasings": ("Outline it.",)})
+    composer = Composer(NAMES, RECORDS, tasks=[spec])
+    with pytest.raises(TrainingError, match=r"task outline: phrasing Outline it\. needs one \{names\}"):
+        many(composer, "task", 5)
+
+
+def test_some_plain_questions_are_asked_without_the_image(composer: Composer) -> None:
+    blind = [request.image for request in many(composer, "question", 1000)]
+    assert 0.05 < blind.count(False) / len(blind) < 0.16
+
+
 def test_without_captions_nothing_is_captioned(composer: Composer) -> None:
     assert composer.compose(record("dog"), (), random.Random(0), "caption").kind == "find"
 
 
 def test_categories_of_other_data_sets_need_no_entry() -> None:
-    composer = Composer(("left shoe", "violin", "fuse box"), [record("violin")])
+    composer = Composer(("left shoe", "violin", "fuse box"), [record("violin")], tasks=[FIND])
     asked = {item.phrase for request in many(composer, "guided", 200, record("violin")) for item in routed(request)}
     assert {"left shoe", "left shoes", "violins", "fuse boxes"} <= asked
     assert "violin" in asked

@@ -17,8 +17,9 @@ from chiasm_registry import CoreInfo, Decoder, Route, Scene
 from core.tiny import BoxDecoder, BoxTask, LevelTask, tiny_model
 from torch import Tensor, nn
 
-CAT = Request("find", "Find the cat", ("A ", Routed("cat", ()), "."))
-GUIDED = Request("guided", None, (Routed("dog", ()), Routed("cup", ())))
+DET = ("detection",)
+CAT = Request("find", "Find the cat", ("A ", Routed("cat", (), DET), "."))
+GUIDED = Request("guided", None, (Routed("dog", (), DET), Routed("cup", (), DET)))
 
 
 class Learner(BoxDecoder):
