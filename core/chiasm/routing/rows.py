@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import cast
 
 import torch
+import torch.nn.functional as F
 from chiasm_registry import TaskSpec
 from torch import Tensor, nn
 
@@ -73,7 +74,7 @@ class Rows(nn.Module):
         if not self.tasks:
             return base
         table = torch.cat([*(row.input for row in self._rows()), *(row.vectors for row in self._rows())]).to(base.dtype)
-        own = table[(ids - self.base).clamp(min=0)]
+        own = F.embedding((ids - self.base).clamp(min=0), table)  # indexing would add up its gradient one by one
         return torch.where((ids >= self.base)[..., None], own, base)
 
     def logits(self, hidden: Tensor, base: Tensor) -> Tensor:

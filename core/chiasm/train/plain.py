@@ -6,7 +6,7 @@ import random
 import re
 from typing import TYPE_CHECKING
 
-from .language import draw, phrasings, pick, table
+from .language import draw, phrased_lines, phrasings, pick, table
 from .seen import seen_question
 from .wording import finish, is_question, sentence, weighted
 from .words import Word, article
@@ -21,7 +21,7 @@ A_MANY = {"any": 60, "": 30, "some": 10}
 
 def everything_of(facts: Facts, most: int, rng: random.Random) -> tuple[str, tuple[str, ...]]:
     """(prompt, the names that are there): the largest things first, then the more frequent."""
-    prompt = sentence(_asked("everything.yaml", "ask", rng), rng)
+    prompt = sentence(_asked("everything.yaml", pick(("ask", "more"), rng), rng), rng)
     largest = {name: max(_area(facts.objects[at].box_xyxy) for at in found) for name, found in facts.by_name.items()}
     order = sorted(largest, key=lambda name: (-largest[name], -len(facts.by_name[name]), name))
     return prompt, tuple(order[:most])
@@ -78,11 +78,16 @@ def question_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tu
         return sentence(prompt, rng), (answer,)
     groups = table("questions.yaml")
     group = rng.choices(range(len(groups)), QUESTION_WEIGHTS)[0]
-    template = draw(pick(phrasings("questions.yaml", group), rng), rng)
+    concrete = groups[group].get("lines")
+    choices = phrasings("questions.yaml", group)
+    if concrete and rng.random() < CONCRETE:
+        choices = phrased_lines(concrete)
+    template = draw(pick(choices, rng), rng)
     return sentence(filled(template, facts, asker, rng), rng), (groups[group]["answer"],)
 
 
-QUESTION_WEIGHTS = (10, 5, 3, 1, 2, 44, 8, 44)  # by the groups of questions.yaml
+QUESTION_WEIGHTS = (10, 5, 3, 1, 2, 44, 8, 44, 2)  # by the groups of questions.yaml
+CONCRETE = 0.6  # of a group that has a file of sentences: drawn from there
 
 
 def filled(template: str, facts: Facts, asker: Asker, rng: random.Random) -> str:

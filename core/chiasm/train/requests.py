@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from .asking import Asker, Facts
-from .language import Phrasing, draw, phrasings, pick, table
+from .language import Phrasing, draw, phrased_lines, phrasing, phrasings, pick, table
 from .plain import caption_of, count_of, everything_of, question_of, yes_no_of
 from .verbs import Chain, Verb, Verbs
 from .wording import FindPrompt
@@ -182,8 +182,11 @@ def listed(opening: str, routed: Sequence[Routed]) -> tuple[str | Routed, ...]:
     return (*answer, ".")
 
 
-def language_texts(names: Sequence[str] = ()) -> Iterator[str]:
-    """Texts for the training of a tokenizer: every word, every phrasing in some readings, every fixed answer."""
+def language_texts(names: Sequence[str] = (), tasks: Sequence[TaskSpec] = ()) -> Iterator[str]:
+    """Texts for the training of a tokenizer: every word, every phrasing in some readings, every fixed answer.
+
+    `tasks` add how they are asked; one that is trained later then finds its words whole.
+    """
     rng = random.Random(0)
     words = Words(names or tuple(table("names.yaml")["same"]))
     for word in words.every():
@@ -198,6 +201,10 @@ def language_texts(names: Sequence[str] = ()) -> Iterator[str]:
     for number, group in enumerate(table("questions.yaml")):
         yield group["answer"]
         yield from _readings(phrasings("questions.yaml", number), rng)
+        if "lines" in group:
+            yield from _readings(phrased_lines(group["lines"]), rng)
+    for spec in tasks:
+        yield from _readings([phrasing(template) for template in spec.phrasings], rng)
     for _ in range(2000):
         yield FindPrompt([words.invented(rng), words.unknown(rng)], rng).write()[0]
     yield from ("I looked for", "I see nothing that I know.", "There are no", "There is one", "Yes, there is a")

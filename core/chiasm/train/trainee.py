@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import torch
-from chiasm_registry import Task, TaskTable, TrainingError
+from chiasm_registry import Task, TaskSpec, TaskTable, TrainingError
 from chiasm_registry.discovery import discover
 from pydantic import Field
 from torch import Tensor, nn
@@ -89,7 +89,8 @@ def make_trainee(
     catalog = discover()
     tasks = {name: catalog.task(name) for name in sorted(config.tasks)}
     base: Checkpoint | None = None if model.base is None else read_checkpoint(model.base)
-    tokenizer = Tokenizer.from_json(base.tokenizer_json) if base else _tokenizer(model, records, report)
+    known = [catalog.task(name).spec for name in catalog.tasks]
+    tokenizer = Tokenizer.from_json(base.tokenizer_json) if base else _tokenizer(model, records, known, report)
     tokenizer = tokenizer.with_tasks(task.spec.token for task in tasks.values())
     core = dict(base.config) if base else _core_config(model, tokenizer)
     with torch.random.fork_rng():
@@ -141,8 +142,10 @@ def _core_config(model: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
     return {"design": "internvl", "internvl": internvl, "trunk": model.trunk, "max_tiles": model.max_tiles}
 
 
-def _tokenizer(model: ModelConfig, records: Sequence[Record], report: Callable[[str], None]) -> Tokenizer:
+def _tokenizer(
+    model: ModelConfig, records: Sequence[Record], tasks: Sequence[TaskSpec], report: Callable[[str], None]
+) -> Tokenizer:
     captions = (caption for record in records for caption in record.captions)
-    tokenizer = train_tokenizer(chain(language_texts(), captions), model.vocabulary)
+    tokenizer = train_tokenizer(chain(language_texts(tasks=tasks), captions), model.vocabulary)
     report(f"a tokenizer of {tokenizer.size} tokens, made from the captions and the phrasings")
     return tokenizer

@@ -40,6 +40,12 @@ def phrasings(name: str, group: str | int) -> tuple[Phrasing, ...]:
     return tuple(phrasing(template) for template in _templates(table(name)[group]))
 
 
+@cache
+def phrased_lines(name: str) -> tuple[Phrasing, ...]:
+    """The templates of a packaged list, one a line."""
+    return tuple(phrasing(template.rstrip(".?!")) for template in lines(name))  # `finish` sets the end mark
+
+
 def _templates(group: Any) -> list[str]:
     return list(group["ask"] if isinstance(group, dict) else group)
 
