@@ -29,6 +29,7 @@ from .augment import (
 )
 from .cutouts import MARGIN, SIDE, CutoutIndex
 from .data import Record
+from .shapes import Thing, things
 
 SIDED = re.compile(r"\b(left|right)\b", re.IGNORECASE)  # captions that a mirrored photograph belies
 PLACES = 3  # tried for a paste before it may hide something
@@ -111,7 +112,8 @@ def plan(
         captions: tuple[str, ...] = ()
     else:
         tile = Tile(index, _place(rng, settings))
-        tiles, objects = (tile,), list(transform_boxes(record.objects, tile.affine, record.size_hw, settings.size))
+        own = things(record.objects, 0)
+        tiles, objects = (tile,), list(transform_boxes(own, tile.affine, record.size_hw, settings.size))
         captions = _captions(record, tile.affine)
     pastes: list[Paste] = []
     if cutouts is not None and rng.random() < settings.paste:
@@ -149,7 +151,8 @@ def _mosaic(
         tile = Tile(photo, into_window(_place(rng, settings), window), window)
         tiles.append(tile)
         record = records[photo]
-        objects += transform_boxes(record.objects, tile.affine, record.size_hw, settings.size, window)
+        own = things(record.objects, len(tiles) - 1)
+        objects += transform_boxes(own, tile.affine, record.size_hw, settings.size, window)
     return tuple(tiles), objects
 
 
@@ -176,7 +179,7 @@ def _paste(objects: list[SampleObject], cutouts: CutoutIndex, rng: Random, setti
         inside = _inside(box, settings.size)
         pastes.append(Paste(cutout, _with_margin(box, settings.size), rng.random() < 0.5, rng.uniform(0.8, 1.2)))
         hidden = [before + more for before, more in zip(hidden, added, strict=True)] + [0.0]
-        objects.append(SampleObject(cutouts.names[cutout], inside))
+        objects.append(Thing(cutouts.names[cutout], inside, paste=len(pastes) - 1))
     # what is mostly hidden may still show an edge: ignored rather than called absent, unless nothing is left
     seen = [(thing, share) for thing, share in zip(objects, hidden, strict=True) if share < 0.5 + settings.hidden / 2]
     objects[:] = [replace(thing, crowd=True) if share > settings.hidden else thing for thing, share in seen]
