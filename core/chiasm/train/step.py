@@ -79,7 +79,8 @@ class Step(nn.Module):
             scenes = self._scenes(pixels, tiles, seen.maps)
             for name in nested.targets:  # the tasks that learn
                 losses.update(self._task_losses(name, scenes, tokens, hidden, nested))
-        parts = [loss.float() for loss in losses.values()] or [0.0 * hidden.float().sum()]  # a batch may ask for nothing
+        # a batch may ask for nothing
+        parts = [loss.float() for loss in losses.values()] or [0.0 * hidden.float().sum()]
         return {"loss": torch.stack(parts).sum(), **losses}
 
     @torch.no_grad()

@@ -60,7 +60,7 @@ class Embedding(nn.Module):
         self.join4 = nn.Sequential(nn.GELU(), nn.Conv2d(c // 4, c // 4, 3, padding=1))
 
     def forward(self, maps: Sequence[Tensor], pixels: Tensor) -> Seen:
-        """Maps (B, c, h, w) fine to coarse, pixels (B, 3, view, view) in 0..1; the view's side must be whole strides."""
+        """Maps (B, c, h, w) fine to coarse, pixels (B, 3, view, view) in 0..1; the view is of whole strides."""
         view = pixels.shape[-1]
         fine2 = self.stem2(pixels * 4 - 2)  # about unit variance
         fine4 = self.stem4(fine2)
@@ -79,7 +79,8 @@ def resampled(level: Tensor, stride: int, wanted: int, view: int) -> Tensor:
     places = torch.arange(side, device=level.device) * (wanted / stride)
     x = (2 * places + 1) / level.shape[-1] - 1
     y = (2 * places + 1) / level.shape[-2] - 1
-    grid = torch.stack([x[None, :].expand(side, side), y[:, None].expand(side, side)], -1).expand(len(level), -1, -1, -1)
+    grid = torch.stack([x[None, :].expand(side, side), y[:, None].expand(side, side)], -1)
+    grid = grid.expand(len(level), -1, -1, -1)
     # in full precision: a place in bfloat16 may be half a cell off
     found = F.grid_sample(level.float(), grid, mode="bilinear", padding_mode="border", align_corners=False)
     return found.to(level.dtype)

@@ -1,4 +1,4 @@
-"""From a prompt's small grid of logits to a mask of the original image, as runs: no image-sized array of floats is made.
+"""From a prompt's small grid of logits to a mask of the original image, as runs; no array of floats is as large as it.
 
 A mask is kept as the sorted places, counted down the columns, where it begins, ends, begins, ... (int64).
 """

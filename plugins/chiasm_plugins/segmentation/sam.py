@@ -51,7 +51,7 @@ variants: dict[str, Any] = _build.sam_model_registry
 
 
 class Prompts(PromptEncoder):  # type: ignore[misc]  # the package is not typed
-    """SAM's prompt encoder for prompts of mixed kinds in one batch: a box is its two corners, as in SAM's own export."""
+    """SAM's prompt encoder for prompts of mixed kinds in one batch; a box is its two corners, as in SAM's export."""
 
     def __init__(self, channels: int, grid: int, side: int) -> None:
         """A prompt's frame has `side` units each way, seen as a grid of `grid` cells."""
