@@ -45,6 +45,11 @@ class CutoutIndex:
         drawn = min(bisect_left(self.weights, rng.random()), len(self.by_name) - 1)
         return rng.choice(self.by_name[drawn])
 
+    def like(self, name: str, rng: Random) -> int | None:
+        """A position with this name, None if it has none."""
+        same = next((found for found in self.by_name if self.names[found[0]] == name), None)
+        return rng.choice(same) if same else None
+
     def shape(self, position: int) -> NDArray[np.bool_]:
         """(SIDE, SIDE) bool of one cut-out, its margin included."""
         import numpy as np

@@ -27,6 +27,7 @@ class Thing(SampleObject):
     tile: int = -1
     part: int = -1
     paste: int = -1
+    quality: str = ""  # a colour that is sure
 
 
 def things(objects: Sequence[SampleObject], tile: int) -> list[Thing]:
