@@ -16,7 +16,7 @@ from chiasm_registry import CoreInfo, Masks, Route, Scene
 from torch import Tensor, nn
 
 from .answers import answer
-from .asking import Ask, asks_of, found_box
+from .asking import Ask, asks_of, best_asks, found_box
 from .embedding import CHANNELS, Block, Embedding, Seen
 from .losses import LossWeights, loss_weights, mask_losses
 from .regions import around, into, look
@@ -91,6 +91,7 @@ class SegmentationDecoder(nn.Module):
         seen = self._seen(scene)
         present = self.there(torch.stack([route.slots for route in routes])).float().sigmoid().tolist()
         asked = [asks_of(route, there, scene.size_hw, seen.view) for route, there in zip(routes, present, strict=True)]
+        asked = best_asks(asked, max(_limit(route) for route in routes))
         asks = [ask for of_route in asked for ask in of_route]
         slots = [route.slots for route, of_route in zip(routes, asked, strict=True) for _ in of_route]
         logits, quality = self._answered(seen, asks, slots)
@@ -153,3 +154,7 @@ class SegmentationDecoder(nn.Module):
         maps = [torch.stack(level) for level in zip(*(scene.maps for scene in scenes), strict=True)]
         pixels = torch.stack([scene.pixels(view) for scene in scenes])
         return mask_losses(self, self.see(maps, pixels), pixels, routes, targets)
+
+
+def _limit(route: Route) -> int:
+    return 100 if route.options is None else int(route.options.max_objects)
