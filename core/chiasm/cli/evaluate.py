@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from chiasm_registry.errors import InputError
 
 from .options import AsJson, Device, GroundTruth, IouType, ModelName, Overlap
 
@@ -21,8 +22,9 @@ class Mode(StrEnum):
 
 
 def command(
-    gt: GroundTruth,
     images: Annotated[Path, typer.Option("--images", help="Folder of its photographs.", show_default=False)],
+    gt: GroundTruth = None,  # type: ignore[assignment]  # or --referring
+    referring: Annotated[Path | None, typer.Option("--referring", help="Phrases with masks, instead of --gt.")] = None,
     model: ModelName = "nano",
     task: Annotated[str | None, typer.Option("--task", help="Task to measure; fits --iou-type by default.")] = None,
     iou_type: Overlap = IouType.bbox,
@@ -36,6 +38,9 @@ def command(
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Go on without unusable photographs.")] = False,
 ) -> None:
     """Measure a model on COCO-form data: twelve lines and a table of categories."""
+    if referring is not None or gt is None:
+        _refer(gt, referring, images, model, task, limit, as_json, device)
+        return
     import json
 
     import chiasm
@@ -62,6 +67,31 @@ def command(
     for note in (*(notice.text for notice in loaded.notices), *outcome.notes):
         typer.echo(f"chiasm: {note}", err=True)
     typer.echo(json.dumps(outcome.report, ensure_ascii=False) if as_json else as_text(outcome.report, outcome.scores))
+
+
+def _refer(
+    gt: Path | None, referring: Path | None, images: Path, model: str, task: str | None, limit: int | None,
+    as_json: bool, device: str,
+) -> None:
+    """Phrases with masks: gIoU and cIoU."""
+    if gt is not None or referring is None:
+        raise InputError("give one of --gt FILE and --referring FILE")
+    import json
+
+    import chiasm
+    from chiasm.evaluate.referring import as_text, measure_referring, read_referring
+
+    from .start import kept_for_good
+
+    truth = read_referring(referring)
+    tasks = tuple(part.strip() for part in (task or "segmentation").split(","))
+    with kept_for_good():
+        loaded = chiasm.load(model, device=device)
+    with _progress(len(truth.images[:limit]), shown=True) as advance:
+        report = measure_referring(loaded, truth, images, tasks, limit=limit, advance=advance)
+    for notice in loaded.notices:
+        typer.echo(f"chiasm: {notice.text}", err=True)
+    typer.echo(json.dumps(report) if as_json else as_text(report))
 
 
 @contextmanager
