@@ -27,7 +27,8 @@ DIRECTIONS = {
 READING_ORDER = (
     *("limits", "strict_json", "files", "images", "text", "backbone", "routing"),
     *("result", "result_json", "drawing", "plot", "export"),
-    *("checkpoint", "weights", "assemble", "scene", "options", "requests", "routes", "answer", "model", "models", "loading"),
+    *("checkpoint", "weights", "assemble", "scene", "options", "requests", "routes"),
+    *("answer", "model", "models", "loading"),
     *("evaluate", "train", "cli"),
 )
 # verbs of a small thing that a larger one carries out, imported when they are called

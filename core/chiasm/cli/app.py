@@ -26,6 +26,7 @@ COMMANDS = {
     "score": "chiasm.cli.score",
     "train": "chiasm.cli.train",
     "plugins": "chiasm.cli.plugins",
+    "convert": "chiasm.cli.convert",
 }
 
 
