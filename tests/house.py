@@ -26,7 +26,7 @@ DIRECTIONS = {
 # core is read from left to right, and imports only look to the left
 READING_ORDER = (
     *("limits", "strict_json", "files", "images", "text", "backbone", "routing"),
-    *("result", "result_json", "drawing", "plot", "export"),
+    *("result", "result_json", "drawing", "plot", "export", "polygons", "exchange"),
     *("checkpoint", "weights", "assemble", "scene", "options", "requests", "routes"),
     *("answer", "model", "models", "loading"),
     *("evaluate", "train", "cli"),

@@ -27,6 +27,7 @@ COMMANDS = {
     "train": "chiasm.cli.train",
     "plugins": "chiasm.cli.plugins",
     "convert": "chiasm.cli.convert",
+    "export": "chiasm.cli.export",
 }
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from chiasm_registry.errors import InputError
 
-from .options import AsJson, Device, GroundTruth, IouType, ModelName, Overlap
+from .options import AsJson, Device, IouType, ModelName, Overlap
 
 
 class Mode(StrEnum):
@@ -22,9 +21,8 @@ class Mode(StrEnum):
 
 
 def command(
-    images: Annotated[Path, typer.Option("--images", help="Folder of its photographs.", show_default=False)],
-    gt: GroundTruth = None,  # type: ignore[assignment]  # or --referring
-    referring: Annotated[Path | None, typer.Option("--referring", help="Phrases with masks, instead of --gt.")] = None,
+    gt: Annotated[Path | None, typer.Option("--gt", help="COCO annotation file: what is there.")] = None,
+    images: Annotated[Path, typer.Option("--images", help="Folder of its photographs.")] = Path(),
     model: ModelName = "nano",
     task: Annotated[str | None, typer.Option("--task", help="Task to measure; fits --iou-type by default.")] = None,
     iou_type: Overlap = IouType.bbox,
@@ -36,6 +34,7 @@ def command(
     device: Device = "cpu",
     prompts: Annotated[Path | None, typer.Option("--prompts", help="Phrasings for --mode free.")] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Go on without unusable photographs.")] = False,
+    referring: Annotated[Path | None, typer.Option("--referring", help="Phrases with masks, instead of --gt.")] = None,
 ) -> None:
     """Measure a model on COCO-form data: twelve lines and a table of categories."""
     if referring is not None or gt is None:
@@ -64,8 +63,7 @@ def command(
         outcome = evaluation.run(loaded, advance)
     if outcome is None:
         return
-    for note in (*(notice.text for notice in loaded.notices), *outcome.notes):
-        typer.echo(f"chiasm: {note}", err=True)
+    _tell([*(notice.text for notice in loaded.notices), *outcome.notes])
     typer.echo(json.dumps(outcome.report, ensure_ascii=False) if as_json else as_text(outcome.report, outcome.scores))
 
 
@@ -74,6 +72,8 @@ def _refer(
     as_json: bool, device: str,
 ) -> None:
     """Phrases with masks: gIoU and cIoU."""
+    from chiasm_registry.errors import InputError
+
     if gt is not None or referring is None:
         raise InputError("give one of --gt FILE and --referring FILE")
     import json
@@ -89,9 +89,13 @@ def _refer(
         loaded = chiasm.load(model, device=device)
     with _progress(len(truth.images[:limit]), shown=True) as advance:
         report = measure_referring(loaded, truth, images, tasks, limit=limit, advance=advance)
-    for notice in loaded.notices:
-        typer.echo(f"chiasm: {notice.text}", err=True)
+    _tell([notice.text for notice in loaded.notices])
     typer.echo(json.dumps(report) if as_json else as_text(report))
+
+
+def _tell(notes: list[str]) -> None:
+    for note in notes:
+        typer.echo(f"chiasm: {note}", err=True)
 
 
 @contextmanager

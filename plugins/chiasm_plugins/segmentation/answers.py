@@ -48,4 +48,4 @@ def regions_of(asks: Sequence[Ask], size_hw: tuple[int, int], view: int) -> list
     whole = (0.0, 0.0, float(view), float(view))
     scale = torch.tensor([size_hw[1] / view, size_hw[0] / view] * 2)
     boxes = [whole if ask.box is None else tuple(around(torch.tensor(ask.box)).tolist()) for ask in asks]
-    return [tuple((torch.tensor(box) * scale).tolist()) for box in boxes]  # type: ignore[misc]  # of four
+    return [tuple((torch.tensor(box) * scale).tolist()) for box in boxes]

@@ -39,7 +39,7 @@ class Large(nn.Module):
         """To another device or type; the waves of places stay float32, as SAM multiplies them with floats."""
         layer = self.prompt_encoder.pe_layer
         waves = layer.positional_encoding_gaussian_matrix
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         layer.positional_encoding_gaussian_matrix = waves.to(layer.positional_encoding_gaussian_matrix.device)
         return self
 
