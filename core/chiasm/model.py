@@ -16,7 +16,7 @@ from .answer import make_result, not_found
 from .images import ImageSource, OpenedImage
 from .limits import LIMITS, Limits
 from .options import TaskOptions, allowed_tasks, check_threshold, count_of, sampling_of, task_names, task_options
-from .requests import Clock, Request, opened, requests_of
+from .requests import Asked, Clock, Request, opened, pointed_at, requests_of
 from .result import Result
 from .routing.generate import Sampling, Spoken, speak_free
 from .routing.grammar import read_answer
@@ -64,10 +64,26 @@ class Model:
         return self.run("detection", image, names, threshold=threshold, max_objects=max_objects)
 
     def segment(
-        self, image: ImageSource | Sequence[ImageSource], names: Sequence[str] | None = None, **_: Any
-    ) -> NoReturn:
-        """Not there yet: masks come with the segmentation plugin."""
-        raise ChiasmError("segment() is not there yet; it comes with the segmentation plugin. detect() gives boxes")
+        self,
+        image: ImageSource | Sequence[ImageSource],
+        names: Sequence[str] | None = None,
+        *,
+        boxes: Any = None,
+        points: Any = None,
+        labels: Any = None,
+        multimask: bool = False,
+        threshold: float | None = None,
+    ) -> Any:
+        """Masks of every name, each in its box; or, of one image, of what boxes and points show, in their order.
+
+        `boxes` (n, 4) xyxy, `points` (m, 2) of one thing or a list of such lists, `labels` 1 in it and 0 beside it (all
+        1), in pixels; with them `names` are none, one, or one each, and there is no threshold. `multimask`: three each.
+        """
+        if names is not None and boxes is None and points is None and labels is None:
+            return self.run(("detection", "segmentation"), image, names, threshold=threshold, multimask=multimask)
+        source, things = pointed_at(image, names, boxes, points, labels, self.limits)
+        asked = TaskOptions.shared(self.table, task_names(self.table, "segmentation"), {"multimask": multimask})
+        return self._guided([source], ["segmentation"], things, asked)[0]
 
     def draw(self, prompt: str, **_: Any) -> NoReturn:
         """Not there yet: pictures come with the generation plugin."""
@@ -88,10 +104,9 @@ class Model:
         names = task_names(self.table, task, without_image=image is None)
         asked = TaskOptions.shared(self.table, names, options)
         checked = check_phrases(phrases, max_phrases=self.limits.phrases, max_chars=self.limits.phrase_chars)
-        if image is None:
-            return self._guided([None], names, checked, asked)[0]
-        sources, single = opened(image, self.limits)
-        results = self._guided(sources, names, checked, asked)
+        things = [Asked(phrase) for phrase in checked]
+        sources, single = ([None], True) if image is None else opened(image, self.limits)
+        results = self._guided(sources, names, things, asked)
         return results[0] if single else results
 
     def ask(
@@ -132,9 +147,10 @@ class Model:
 
     @torch.inference_mode()
     def _guided(
-        self, images: Sequence[OpenedImage | None], tasks: Sequence[str], phrases: Sequence[str], asked: TaskOptions
+        self, images: Sequence[OpenedImage | None], tasks: Sequence[str], things: Sequence[Asked], asked: TaskOptions
     ) -> list[Result]:
         """Each image by itself: look, speak every phrase as a branch, dispatch, answer."""
+        phrases = list(dict.fromkeys(thing.phrase for thing in things if thing.phrase))
         spelled = [self.tokenizer.encode_user(phrase) for phrase in phrases]
         results = []
         for image in images:
@@ -146,9 +162,10 @@ class Model:
                 tokens = look.tokens if look else None
                 at_once = self.limits.phrases_at_once
                 spoken = speak_guided(self.network, self.markers, prefix, tokens, spelled, tasks, at_once=at_once)
+            said = dict(zip(phrases, spoken, strict=True))
             routes = [
-                self._route(task, phrase, slots[task], asked)
-                for phrase, slots in zip(phrases, spoken, strict=True)
+                self._route(task, thing, said[thing.phrase][task] if thing.phrase else None, asked)
+                for thing in things
                 for task in tasks
             ]
             results.append(self._answer(look, "", routes, asked, clock))
@@ -192,7 +209,7 @@ class Model:
         for one in heard:
             count = len(self.network.rows.slot_ids(one.task))
             slots = answer.hidden[one.first_slot : one.first_slot + count]
-            routes.append(self._route(one.task, one.phrase, slots, asked, one.span))
+            routes.append(self._route(one.task, Asked(one.phrase), slots, asked, one.span))
         clock = Clock()
         clock.seconds.update(shared)
         return self._answer(looks[0] if looks else None, text, routes, asked, clock)
@@ -229,10 +246,12 @@ class Model:
         )
 
     def _route(
-        self, task: str, phrase: str, slots: Tensor, asked: TaskOptions, span: tuple[int, int] | None = None
+        self, task: str, thing: Asked, slots: Tensor | None, asked: TaskOptions, span: tuple[int, int] | None = None
     ) -> Route:
-        vectors = self.network.rows.row(task).vectors.detach()
-        return Route(task=task, phrase=phrase, slots=slots, embeddings=vectors, span=span, options=asked.of_task[task])
+        """One route; without a phrase nothing was said, and its slots are the task's embeddings as they are."""
+        own, shown = self.network.rows.row(task).vectors.detach(), {"boxes": thing.boxes, "points": thing.points}
+        slots, options = own if slots is None else slots, asked.of_task[task]
+        return Route(task=task, phrase=thing.phrase, slots=slots, embeddings=own, span=span, options=options, **shown)
 
     def _prompt(self, question: str, looks: Sequence[Look]) -> tuple[int, ...]:
         counts = [len(look.tokens) for look in looks]

@@ -15,7 +15,9 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from .geometry import Mask
@@ -92,6 +94,17 @@ class Sample:
     meanings: tuple[
         tuple[str, ...], ...
     ] = ()  # for each phrase the category names it stands for; () for an unknown word
+    draw: Callable[[int], NDArray[np.bool_] | None] | None = None  # see `mask`
+
+    def mask(self, index: int) -> NDArray[np.bool_] | None:
+        """(h, w) bool: what is seen of the object at `index`; None where no mask is known.
+
+        Masks of a training image are drawn when they are asked for, so that a task without masks does not pay for them.
+        """
+        known = self.objects[index].mask
+        if known is not None:
+            return known.numpy()
+        return self.draw(index) if self.draw is not None else None
 
 
 @runtime_checkable

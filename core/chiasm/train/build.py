@@ -65,6 +65,7 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
     pictures = Pictures(store, None if bank is None else bank.pixels)
     trainee = make_trainee(model, config, records, pictures, report)
     names = sorted({thing.name for record in records for thing in record.objects})
+    learning = {name: task for name, task in trainee.tasks.items() if name in trainee.trained}
     specs = [task.spec for task in trainee.tasks.values()]
     composer = Composer(names, records, mix, mixture.branches, specs)
     writer = Writer(
@@ -77,7 +78,7 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
     )
     return Build(
         module=trainee.step,
-        dataset=_items(config, mixture, records, composer, writer, trainee.tasks, settings, bank),
+        dataset=_items(config, mixture, records, composer, writer, learning, settings, bank),
         collate=partial(collate, pad=trainee.step.markers.end, source=settings.source),
         save=trainee.save,
     )

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -38,11 +38,25 @@ class CutoutIndex:
     fills: tuple[float, ...]  # share of the box that the mask covers
     by_name: tuple[tuple[int, ...], ...]  # positions of each name that has any
     weights: tuple[float, ...]  # running sum over `by_name`, ends at 1
+    shapes: bytes = b""  # (M, SIDE, SIDE) bits, eight a byte: where the opacity is half or more
 
     def draw(self, rng: Random) -> int:
         """A position: first a name, rare ones more often than they occur, then one of its cut-outs."""
         drawn = min(bisect_left(self.weights, rng.random()), len(self.by_name) - 1)
         return rng.choice(self.by_name[drawn])
+
+    def like(self, name: str, rng: Random) -> int | None:
+        """A position with this name, None if it has none."""
+        same = next((found for found in self.by_name if self.names[found[0]] == name), None)
+        return rng.choice(same) if same else None
+
+    def shape(self, position: int) -> NDArray[np.bool_]:
+        """(SIDE, SIDE) bool of one cut-out, its margin included."""
+        import numpy as np
+
+        count = SIDE * SIDE // 8
+        bits = np.frombuffer(self.shapes, dtype=np.uint8, count=count, offset=position * count)
+        return np.unpackbits(bits).astype(bool).reshape(SIDE, SIDE)
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +80,7 @@ def cut_out(
     report: Callable[[str], None] = lambda line: None,
 ) -> CutoutBank | None:
     """A bank from the objects that have usable masks, at most `per_name` of a name; None if there are not any."""
+    import numpy as np
     import torch
 
     wanted = _candidates(records, per_name, seed)
@@ -83,7 +98,9 @@ def cut_out(
         return None
     report(f"{len(cutouts)} cut-outs of {len({c.name for c in cutouts})} names")
     pixels = torch.stack([torch.from_numpy(cutout.pixels) for cutout in cutouts])
-    return CutoutBank(_index(cutouts, records), _softened(pixels))
+    pixels = _softened(pixels)
+    shapes = np.packbits(pixels[:, 3].numpy() >= 128).tobytes()
+    return CutoutBank(replace(_index(cutouts, records), shapes=shapes), pixels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from .data import Record
 from .render import collate_plans
 from .requests import Composer, Request, Routed
 from .scenes import Settings, ViewPlan, item_rng, plan
+from .shapes import Shapes
 
 NO_LABEL = -100
 
@@ -144,15 +145,16 @@ class Items(Dataset[Item]):
         seen = replace(self.records[chosen], captions=view.captions, labelled=view.labelled)
         requests = [self.composer.compose(seen, view.objects, rng, kind) for kind in self.kinds]
         row = self.writer.write(requests)
+        shapes = Shapes(view, self.records, self.cutouts)
         targets, phrases = {}, {}
         for name, task in self.tasks.items():
             said = [said for task_name, said in row.routed if task_name == name]
-            targets[name] = list(task.targets(_sample(view, said))) if said else []
+            targets[name] = list(task.targets(_sample(view, said, shapes))) if said else []
             phrases[name] = [one.phrase for one in said]
         return Item(view.image_id, view if self.writer.images else None, row, targets, phrases)
 
 
-def _sample(view: ViewPlan, said: Sequence[Routed]) -> Sample:
+def _sample(view: ViewPlan, said: Sequence[Routed], shapes: Shapes) -> Sample:
     return Sample(
         image_id=view.image_id,
         size_hw=view.size_hw,
@@ -160,6 +162,7 @@ def _sample(view: ViewPlan, said: Sequence[Routed]) -> Sample:
         phrases=tuple(one.phrase for one in said),
         matches=tuple(one.matches for one in said),
         meanings=tuple(one.meaning for one in said),
+        draw=shapes,
     )
 
 

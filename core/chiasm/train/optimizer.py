@@ -26,7 +26,7 @@ def freeze(module: nn.Module, groups: Mapping[str, float]) -> None:
         if not any(_under(name, prefix) for name in names):
             raise TrainingError(f"optimizer.groups: no parameter's name begins with {shown(prefix)}")
     for name, parameter in module.named_parameters():
-        if _factor(plain_name(name), groups) == 0:
+        if rate_factor(plain_name(name), groups) == 0:
             parameter.requires_grad_(False)
 
 
@@ -36,7 +36,7 @@ def make_optimizer(module: nn.Module, config: OptimizerConfig) -> AdamW:
     for name, parameter in module.named_parameters():
         if parameter.requires_grad:
             decay = config.weight_decay if parameter.ndim > 1 else 0.0
-            groups.setdefault((_factor(plain_name(name), config.groups), decay), []).append(parameter)
+            groups.setdefault((rate_factor(plain_name(name), config.groups), decay), []).append(parameter)
     if not groups:
         raise TrainingError("nothing to train: every parameter is frozen")
     on_gpu = all(p.is_cuda for some in groups.values() for p in some)
@@ -64,7 +64,8 @@ def make_schedule(optimizer: torch.optim.Optimizer, config: OptimizerConfig, ste
     return schedule
 
 
-def _factor(name: str, groups: Mapping[str, float]) -> float:
+def rate_factor(name: str, groups: Mapping[str, float]) -> float:
+    """What the rate of a parameter is multiplied with, by its name's longest prefix; 0 freezes it."""
     fitting = [prefix for prefix in groups if _under(name, prefix)]
     return groups[max(fitting, key=len)] if fitting else 1.0
 

@@ -41,16 +41,24 @@ def clean(caption: str) -> str:
 
 def count_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tuple[str, ...]]:
     """(prompt, how many there are); never of a crowd or of more than people count."""
-    word = _countable(facts, asker, rng)
-    count = len(facts.matches(word))
+    prompt, _, _, told = counted(facts, asker, rng)
+    return prompt, ("".join(told),)
+
+
+def counted(
+    facts: Facts, asker: Asker, rng: random.Random, *, present: bool = False
+) -> tuple[str, Word, tuple[int, ...], tuple[str, str, str]]:
+    """(prompt, the word asked for, the objects it means, the answer: what stands before the name, the name, behind).
+
+    `present`: rather something that is there.
+    """
+    word = _countable(facts, asker, rng, present)
+    matches = facts.matches(word)
     many = word.plural
     prompt, (asked,) = _slot("count.yaml", "ask", ("", many), rng)
-    if count == 1:
-        one = ONES.get(word.text, word.text)
-        answer = f"There is one {_like(asked, one, many)}."
-    else:
-        answer = f"There are {count or 'no'} {asked}."
-    return prompt, (answer,)
+    if len(matches) == 1:
+        return prompt, word, matches, ("There is one ", _like(asked, ONES.get(word.text, word.text), many), ".")
+    return prompt, word, matches, (f"There are {len(matches) or 'no'} ", asked, ".")
 
 
 def yes_no_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tuple[str, ...]]:
@@ -109,13 +117,14 @@ def _slot_text(slot: str, facts: Facts, asker: Asker, rng: random.Random) -> str
     return word.plural if slot == "things" else word.text
 
 
-def _countable(facts: Facts, asker: Asker, rng: random.Random) -> Word:
+def _countable(facts: Facts, asker: Asker, rng: random.Random, present: bool) -> Word:
+    tries = 6 if present else 0
     while True:
-        word = asker.any_word(facts, rng)
+        word, tries = asker.any_word(facts, rng), tries - 1
         found = facts.matches(word)
         crowd = any(facts.objects[at].crowd for at in found)
         plain = word.number == "count" or word.text in ("people", "scissors", "skis")
-        if plain and len(found) <= COUNTED_MAX and not crowd:
+        if plain and len(found) <= COUNTED_MAX and not crowd and (found or tries < 0):
             return word
 
 

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from .augment import LEVELS, WHOLE, pyramid_level, recolour, resample, warp
 from .cutouts import SIDE
 from .scenes import Paste, Tile, ViewPlan
+from .tints import tint_row, tinted
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +25,8 @@ def collate_plans(plans: Sequence[ViewPlan], *, source: int = 480) -> dict[str, 
     """The tensors that `render` wants of B plans; `source` is the store's size of a photograph.
 
     `colours` (B, 3, 4); of all T tiles `tile_row, tile_photo` (T,), `tile_affine` (T, 2, 3), `tile_window` (T, 4);
-    of all pastes in drawing order `paste_row, paste_cutout` (K,), `paste_affine` (K, 2, 3), `paste_gain` (K,).
+    of all pastes in drawing order `paste_row, paste_cutout` (K,), `paste_affine` (K, 2, 3), `paste_gain` (K,) and
+    `paste_tint` (K, 5).
     `tile_levels` and `paste_groups` are tuples of numbers: how many items, in order, share a pyramid level.
     """
     size = plans[0].size_hw[0]
@@ -65,6 +67,7 @@ def _paste_tensors(plans: Sequence[ViewPlan], size: int) -> dict[str, Any]:
         "paste_cutout": torch.tensor([entry[3].cutout for entry in entries], dtype=torch.long),
         "paste_affine": torch.tensor([entry[4] for entry in entries]).view(-1, 2, 3),
         "paste_gain": torch.tensor([entry[3].gain for entry in entries]),
+        "paste_tint": torch.tensor([tint_row(entry[3].tint) for entry in entries]).view(-1, 5),
         "paste_groups": tuple((level, count) for (_, level), count in groups.items()),
     }
 
@@ -108,5 +111,6 @@ def _draw_pastes(views: Tensor, cutouts: Tensor, batch: Mapping[str, Any], size:
         placed, inside = resample(pictures, batch["paste_affine"][part], size, "bilinear")
         placed = placed * inside.unsqueeze(1)
         colours, opacity = placed[:, :3] * batch["paste_gain"][part].view(-1, 1, 1, 1), placed[:, 3:]
+        colours = tinted(colours, opacity, batch["paste_tint"][part])
         row = batch["paste_row"][part]
         views[row] = views[row] * (1.0 - opacity) + colours

@@ -6,11 +6,12 @@ import random
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from .asking import Asker, Facts
 from .language import Phrasing, draw, phrased_lines, phrasing, phrasings, pick, table
 from .plain import caption_of, count_of, everything_of, question_of, yes_no_of
+from .referring import Referred, Referrer
 from .verbs import Chain, Verb, Verbs
 from .wording import FindPrompt
 from .words import Words
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from .data import Record
 
-Kind = Literal["guided", "find", "task", "everything", "caption", "count", "yes_no", "question"]
+Kind = Literal["guided", "find", "task", "everything", "caption", "count", "yes_no", "question", "refer", "chained"]
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,8 @@ class Mix:
     count: float = 0.03
     yes_no: float = 0.03
     question: float = 0.13
+    refer: float = 0.0  # one thing among others: "outline the red apple"
+    chained: float = 0.0  # a question and an order: "how many cups are there? box them"
     blind: float = 0.1  # of the plain questions: asked without the image
     # find and guided: what a name is drawn from
     present: float = 0.42
@@ -74,6 +77,7 @@ class Mix:
     guided_plural: float = 0.15
     guided_other: float = 0.3  # of the phrases: asked of other tasks than those that find, if there are any
     guided_present: int = 6  # at most so many categories that are there
+    guided_refer: int = 0  # at most so many phrases for one thing among others
     guided_unknown: float = 0.18  # of the rest: nouns and inventions, half each
     everything_max: int = 20  # names of one answer
     everything_more: float = 0.0  # likely names that are not there behind them, on average: the decoder decides
@@ -96,7 +100,8 @@ class Composer:
         self.verbs = Verbs(tasks)
         self.words = Words(names, _said(records))
         self.asker = Asker(self.words, records, self.mix)
-        kinds = ("guided", "find", "task", "everything", "caption", "count", "yes_no", "question")
+        self.referrer = Referrer(self.asker, self.verbs)
+        kinds = ("guided", "find", "task", "everything", "caption", "count", "yes_no", "question", "refer", "chained")
         self._kinds = [(kind, float(getattr(self.mix, kind))) for kind in kinds]
 
     def compose(
@@ -121,6 +126,11 @@ class Composer:
             case "question":
                 blind = rng.random() < self.mix.blind
                 return Request("question", *question_of(facts, self.asker, rng), image=not blind)
+            case "refer" if referred := self.referrer.phrases(facts, 1, rng):
+                return self._refer(referred[0], rng)
+            case "chained" if chained := self.referrer.chained(facts, rng):
+                routed = Routed(chained.phrase, chained.matches, chained.chain, chained.names)
+                return Request("chained", chained.prompt, (chained.before, routed, chained.behind))
             case "task" if self.verbs.others:
                 return self._task(facts, pick(self.verbs.others, rng), rng)
         return self._find(facts, rng)
@@ -133,9 +143,22 @@ class Composer:
         return kind
 
     def _guided(self, facts: Facts, rng: random.Random) -> Request:
-        words = self.asker.guided(facts, self.branches, rng)
-        routed = (Routed(text, facts.matches(word), self._chain(rng), word.names) for word, text in words)
+        referred = self.referrer.phrases(facts, self.mix.guided_refer, rng)
+        words = self.asker.guided(facts, self.branches - len(referred), rng)
+        routed = [Routed(text, facts.matches(word), self._chain(rng), word.names) for word, text in words]
+        chains = self.verbs.guided or (self.verbs.finder,)  # boxes alone cannot tell one thing from its like
+        routed += [Routed(one.text, (one.match,), pick(chains, rng), (one.name,)) for one in referred]
         return Request("guided", None, tuple(routed))
+
+    def _refer(self, referred: Referred, rng: random.Random) -> Request:
+        """One thing among others, asked for in the words of any task that looks at pictures."""
+        verbs = [verb for verb in self.verbs.others if verb.spec.needs_image]
+        verb = pick(verbs, rng) if verbs and (not self.verbs.finder or rng.random() < 0.6) else None
+        templates = verb.phrasings if verb else phrasings("find.yaml", "command")
+        prompt, phrase = self.referrer.prompt(referred, pick(templates, rng), rng)
+        chain = verb.chain if verb else self.verbs.finder
+        routed = Routed(phrase, (referred.match,), chain, (referred.name,))
+        return Request("refer", prompt, listed("I looked for ", [routed]))
 
     def _chain(self, rng: random.Random) -> Chain:
         """The tasks of a guided phrase."""
@@ -207,8 +230,17 @@ def language_texts(names: Sequence[str] = (), tasks: Sequence[TaskSpec] = ()) ->
         yield from _readings([phrasing(template) for template in spec.phrasings], rng)
     for _ in range(2000):
         yield FindPrompt([words.invented(rng), words.unknown(rng)], rng).write()[0]
+    yield from _strings(table("refer.yaml"))
     yield from ("I looked for", "I see nothing that I know.", "There are no", "There is one", "Yes, there is a")
     yield from (f"There are {number} of them." for number in range(2, 13))
+
+
+def _strings(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    else:
+        for part in value.values() if isinstance(value, dict) else value:
+            yield from _strings(part)
 
 
 def _readings(templates: Sequence[Phrasing], rng: random.Random) -> Iterator[str]:

@@ -29,6 +29,8 @@ from .augment import (
 )
 from .cutouts import MARGIN, SIDE, CutoutIndex
 from .data import Record
+from .shapes import Thing, things
+from .tints import TINTS
 
 SIDED = re.compile(r"\b(left|right)\b", re.IGNORECASE)  # captions that a mirrored photograph belies
 PLACES = 3  # tried for a paste before it may hide something
@@ -51,6 +53,8 @@ class Settings:
     pastes: int = 4  # at most
     paste_scale: tuple[float, float] = (0.5, 1.4)  # of a cut-out's size in its own photograph
     smallest_paste_px: float = 16.0
+    twins: float = 0.0  # of the pastes: of the name of something that is there, to be told from it by words
+    tint: float = 0.0  # of the pastes: in one plain colour, which words may name
     hidden: float = 0.7  # share of an object under pastes from which it counts as not to be seen
     colour: float = 0.4  # strength of the colour changes
     grey: float = 0.05
@@ -76,6 +80,7 @@ class Paste:
     box_unit: Window
     flip: bool
     gain: float  # brightness
+    tint: str = ""  # one of TINTS, or the cut-out's own colours
 
 
 @dataclass(frozen=True)
@@ -111,7 +116,8 @@ def plan(
         captions: tuple[str, ...] = ()
     else:
         tile = Tile(index, _place(rng, settings))
-        tiles, objects = (tile,), list(transform_boxes(record.objects, tile.affine, record.size_hw, settings.size))
+        own = things(record.objects, 0)
+        tiles, objects = (tile,), list(transform_boxes(own, tile.affine, record.size_hw, settings.size))
         captions = _captions(record, tile.affine)
     pastes: list[Paste] = []
     if cutouts is not None and rng.random() < settings.paste:
@@ -149,7 +155,8 @@ def _mosaic(
         tile = Tile(photo, into_window(_place(rng, settings), window), window)
         tiles.append(tile)
         record = records[photo]
-        objects += transform_boxes(record.objects, tile.affine, record.size_hw, settings.size, window)
+        own = things(record.objects, len(tiles) - 1)
+        objects += transform_boxes(own, tile.affine, record.size_hw, settings.size, window)
     return tuple(tiles), objects
 
 
@@ -171,16 +178,27 @@ def _paste(objects: list[SampleObject], cutouts: CutoutIndex, rng: Random, setti
     hidden = [0.0] * len(objects)
     pastes = []
     for _ in range(rng.randint(1, settings.pastes)):
-        cutout = cutouts.draw(rng)
+        cutout = _drawn(objects, cutouts, rng, settings)
         box, added = _best_place(objects, hidden, cutouts, cutout, rng, settings)
         inside = _inside(box, settings.size)
-        pastes.append(Paste(cutout, _with_margin(box, settings.size), rng.random() < 0.5, rng.uniform(0.8, 1.2)))
+        tint = rng.choice(tuple(TINTS)) if rng.random() < settings.tint and cutouts.names[cutout] != "person" else ""
+        flip, gain = rng.random() < 0.5, rng.uniform(0.8, 1.2)
+        pastes.append(Paste(cutout, _with_margin(box, settings.size), flip, gain, tint))
         hidden = [before + more for before, more in zip(hidden, added, strict=True)] + [0.0]
-        objects.append(SampleObject(cutouts.names[cutout], inside))
+        objects.append(Thing(cutouts.names[cutout], inside, paste=len(pastes) - 1, quality=tint))
     # what is mostly hidden may still show an edge: ignored rather than called absent, unless nothing is left
     seen = [(thing, share) for thing, share in zip(objects, hidden, strict=True) if share < 0.5 + settings.hidden / 2]
     objects[:] = [replace(thing, crowd=True) if share > settings.hidden else thing for thing, share in seen]
     return pastes
+
+
+def _drawn(objects: Sequence[SampleObject], cutouts: CutoutIndex, rng: Random, settings: Settings) -> int:
+    """A cut-out: at times of a name that is there already."""
+    if objects and rng.random() < settings.twins:
+        twin = cutouts.like(rng.choice(objects).name, rng)
+        if twin is not None:
+            return twin
+    return cutouts.draw(rng)
 
 
 def _best_place(

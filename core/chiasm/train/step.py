@@ -69,16 +69,19 @@ class Step(nn.Module):
         """Named losses of a batch of `collate`: `loss`, `loss/text`, `loss/<task>/<name>`; `ids` name the samples."""
         network = self.network
         if view is None:
-            losses = {"loss/text": self._text_loss(self._speak(tokens, branch, parent, None), labels)}
+            hidden = self._speak(tokens, branch, parent, None)
+            losses = {"loss/text": self._text_loss(hidden, labels)}
         else:
             pixels, tiles = self._tiles(view)
             seen = network.backbone.see(tiles)
             hidden = self._speak(tokens, branch, parent, seen.tokens.flatten(0, 1))
-            losses = {"loss/text": self._text_loss(hidden, labels)}
+            losses = {"loss/text": self._text_loss(hidden, labels)} if self._language_learns() else {}
             scenes = self._scenes(pixels, tiles, seen.maps)
-            for name in network.decoders:
+            for name in nested.targets:  # the tasks that learn
                 losses.update(self._task_losses(name, scenes, tokens, hidden, nested))
-        return {"loss": torch.stack([loss.float() for loss in losses.values()]).sum(), **losses}
+        # a batch may ask for nothing
+        parts = [loss.float() for loss in losses.values()] or [0.0 * hidden.float().sum()]
+        return {"loss": torch.stack(parts).sum(), **losses}
 
     @torch.no_grad()
     def _tiles(self, view: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
@@ -91,6 +94,10 @@ class Step(nn.Module):
         embeds = self.dropout(self.network.embed(tokens, self.markers.image, image_tokens))
         mask = branch_mask(branch, None, embeds.dtype, parent=parent)
         return self.network.backbone.speak(embeds, mask, branch_positions(branch, parent=parent), None)
+
+    def _language_learns(self) -> bool:
+        """Where tasks alone learn, words have no loss: nothing could follow it, and there may be no answers at all."""
+        return any(p.requires_grad for p in self.network.backbone_module.parameters())
 
     def _text_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of the answers' tokens, routing tokens included."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..assemble import assemble, markers_of
-from ..checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from ..checkpoint import Checkpoint, Manifest, TaskFile, read_checkpoint, write_checkpoint
 from ..routing.network import Network
 from ..text import Tokenizer, train_tokenizer
 from ..text.templates import find_template
@@ -24,6 +24,7 @@ from .config import Section, TrainConfig
 from .data import Record
 from .induction import seed_induction
 from .initial import frozen_trunk, read_initial, start_seeing, start_trunk
+from .optimizer import rate_factor
 from .requests import language_texts
 from .step import Pictures, Step
 
@@ -57,14 +58,20 @@ class Trainee:
     tasks: dict[str, Task]
     model: ModelConfig
     core: dict[str, Any]
+    trained: frozenset[str]  # tasks that learn anything; the others only keep their place
+    base: Manifest | None = None
+    carried: tuple[TaskFile, ...] = ()  # tasks of the base that this run leaves out: saved as they were
 
     def save(self, module: nn.Module, folder: Path) -> None:
         """Write the chiasm folder in bfloat16."""
         network = cast(Step, module).network
+        places = self._places()
         files = [
-            task_file(network, name, task.spec.token, order, "chiasm", torch.bfloat16)
-            for order, (name, task) in enumerate(self.tasks.items())
+            task_file(network, name, task.spec.token, places[name], "chiasm", torch.bfloat16)
+            for name, task in self.tasks.items()
         ]
+        files += self.carried
+        held = {file.name for file in files}
         write_checkpoint(
             folder,
             design=self.core["design"],
@@ -74,8 +81,16 @@ class Trainee:
             guided_instruction=self.model.instruction,
             core=core_tensors(network, torch.bfloat16),
             tasks=files,
+            absent=[entry for entry in self.base.tasks if entry.name not in held] if self.base else (),
             max_shard_bytes=_SHARD_BYTES,
         )
+
+    def _places(self) -> dict[str, int]:
+        """The tasks' places in the table: those of the base stay, new ones come behind them."""
+        places = {entry.name: entry.order for entry in self.base.tasks} if self.base else {}
+        for name in self.tasks:
+            places.setdefault(name, max(places.values(), default=-1) + 1)
+        return places
 
 
 def make_trainee(
@@ -104,7 +119,10 @@ def make_trainee(
     weights = {"dropout": model.dropout, "text_weight": model.text_weight}
     step = Step(network, markers, pictures, reference=reference, **weights)
     report(f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, {tokenizer.size} tokens")
-    return Trainee(step, tokenizer, tasks, model, core)
+    carried = tuple(file for name, file in base.tasks.items() if name not in tasks) if base else ()
+    trained = learning(network, tasks, config.optimizer.groups)
+    manifest = base.manifest if base else None
+    return Trainee(step, tokenizer, tasks, model, core, trained, manifest, carried)
 
 
 def _start(
@@ -130,6 +148,16 @@ def _start(
         for name in config.tasks.keys() & base.tasks.keys():
             fill_task(network, base.tasks[name])
     return reference
+
+
+def learning(network: Network, names: Iterable[str], groups: Mapping[str, float]) -> frozenset[str]:
+    """The tasks whose losses anything that the config leaves free can follow: language, their rows, their decoders."""
+    language = [f"backbone_module.{name}" for name, _ in network.backbone_module.named_parameters()]
+    if any(rate_factor(f"network.{name}", groups) for name in language):
+        return frozenset(names)
+    own = {name: (network.decoders[name], network.rows.row(name)) for name in names}
+    free = {id(p) for name, p in network.named_parameters() if rate_factor(f"network.{name}", groups)}
+    return frozenset(n for n, parts in own.items() if any(id(p) in free for part in parts for p in part.parameters()))
 
 
 def _core_config(model: ModelConfig, tokenizer: Tokenizer) -> dict[str, Any]:
