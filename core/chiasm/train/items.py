@@ -147,12 +147,18 @@ class Items(Dataset[Item]):
         targets, phrases = {}, {}
         for name, task in self.tasks.items():
             said = [said for task_name, said in row.routed if task_name == name]
-            targets[name] = list(task.targets(_sample(view, said))) if said else []
+            targets[name] = list(task.targets(_sample(view, said, self._stretch(view)))) if said else []
             phrases[name] = [one.phrase for one in said]
         return Item(view.image_id, view if self.writer.images else None, row, targets, phrases)
 
+    def _stretch(self, view: ViewPlan) -> float:
+        """How many times wider than high a square of the view is in its (first) photograph."""
+        tile = view.tiles[0]
+        high, wide = self.records[tile.photo].size_hw
+        return abs(tile.affine[4]) * wide / (abs(tile.affine[0]) * high)
 
-def _sample(view: ViewPlan, said: Sequence[Routed]) -> Sample:
+
+def _sample(view: ViewPlan, said: Sequence[Routed], stretch: float) -> Sample:
     return Sample(
         image_id=view.image_id,
         size_hw=view.size_hw,
@@ -160,6 +166,7 @@ def _sample(view: ViewPlan, said: Sequence[Routed]) -> Sample:
         phrases=tuple(one.phrase for one in said),
         matches=tuple(one.matches for one in said),
         meanings=tuple(one.meaning for one in said),
+        stretch=stretch,
     )
 
 
