@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Annotated
 
@@ -22,6 +22,7 @@ class GenerationOptions(BaseModel):
     steps: Annotated[int, Field(ge=1, le=1000)] | None = None  # of the sampler
     guidance: Annotated[float, Field(ge=0.0, le=30.0)] | None = None  # 1 is none; larger: more of what was asked
     size: Annotated[int, Field(ge=32, le=2048)] | None = None  # pixels a side
+    on_step: Callable[[int, int], None] | None = None  # called behind each step with (done, steps)
 
 
 def _phrasings() -> tuple[str, ...]:
