@@ -94,7 +94,12 @@ class Writer:
         return list(build_prompt(self.tokenizer, self.template, [(question, None)], images).ids)
 
     def _guided(self, row: Row, request: Request) -> None:
-        """The instruction grows from the image, and each phrase from the instruction."""
+        """The instruction grows from the image, and each phrase from the instruction; without the image each alone."""
+        if not request.image:
+            for said in request.answer:
+                if isinstance(said, Routed):
+                    row.grow(self._prompt(self.instruction, image=False) + self._spelled(row, said), parent=ALONE)
+            return
         stem = row.grow(self._prompt(self.instruction)[len(self._common) :])
         for said in request.answer:
             if isinstance(said, Routed):
