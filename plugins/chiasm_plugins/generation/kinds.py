@@ -58,7 +58,8 @@ def colour_classes(pixels: Tensor) -> Tensor:
     names = torch.tensor([3, 4, 5, 6, 7, 8, 9, 3], device=pixels.device)  # red to pink, and red again
     found = names[torch.bucketize(hue.contiguous(), borders, right=True)]
     warm = (hue < 40) | (hue >= 345)
-    found = torch.where(warm & (top < 0.5), 10, found)  # a dark red or orange is brown
+    dull = (top < 0.5) | ((hue >= 10) & (hue < 40) & (saturation < 0.65))
+    found = torch.where(warm & dull, 10, found)  # a dark red, a dark or a dull orange is brown
     found = torch.where(((hue >= 330) | (hue < 15)) & (saturation < 0.5) & (top >= 0.7), 9, found)  # a pale red, pink
     grey = torch.where(top > 0.75, 1, 2)
     found = torch.where(saturation < 0.22, grey, found)

@@ -36,7 +36,7 @@ class Training:
     texture: float = 0.2  # of the enlarger, perceptual
     draws: float = 512  # crops a step
     bank: float = 8192  # crops that are kept
-    smallest_px: float = 52  # of a box's longer side in the view
+    smallest_px: float = 60  # of a box's longer side in the view
     repaint: float = 0.3  # share of painted things whose crop changes colour
     unsaid: float = 0.35  # share of crops whose colour is not told
     free: float = 0.1  # share of crops of which nothing is told: classifier-free guidance (Ho and Salimans 2022)
