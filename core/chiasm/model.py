@@ -73,7 +73,7 @@ class Model:
         self, prompt: str, *, seed: int = 0, steps: int | None = None, guidance: float | None = None,
         size: int | None = None, **options: Any,
     ) -> Any:
-        """A `Result` with a picture of what `prompt` says, in `pictures`; None is the task's own, a seed one picture."""
+        """A `Result` whose `pictures` has one of what `prompt` says; None is the task's own, a seed one picture."""
         said = check_text(prompt, "the prompt", max_chars=self.limits.phrase_chars)
         numbers = {"seed": seed, "steps": steps, "guidance": guidance, "size": size}
         return self.run("generation", None, [said], **numbers, **options)

@@ -50,7 +50,8 @@ def painted_over(crops: Tensor, extent: Tensor, chosen: Tensor) -> Tensor:
     matrix = torch.linalg.inv(to) @ turn @ to  # (n, 3, 3)
     turned = (matrix @ crops.flatten(2)).view_as(crops).clamp(0, 1)
     soft = _region(crops.shape[-1], extent * 1.1, softness=0.25) * chosen.to(crops.dtype)[:, None, None]
-    return crops + (turned - crops) * soft[:, None]
+    painted: Tensor = crops + (turned - crops) * soft[:, None]
+    return painted
 
 
 def _region(side: int, extent: Tensor, softness: float = 0.0) -> Tensor:
@@ -62,30 +63,43 @@ def _region(side: int, extent: Tensor, softness: float = 0.0) -> Tensor:
 
 
 class Bank:
-    """At most `capacity` crops, the oldest replaced; kinds are drawn by the square root of how many there are."""
+    """At most `capacity` crops, the oldest replaced.
 
-    def __init__(self, capacity: int, device: torch.device) -> None:
+    A kind is drawn as often as its number of crops to the power of `balance` says, of its crops the clear ones more.
+    """
+
+    def __init__(self, capacity: int, device: torch.device, *, balance: float = 0.5) -> None:
+        self.balance = balance
         self.pictures = torch.zeros(capacity, 3, KEPT, KEPT, dtype=torch.uint8, device=device)
         self.kinds = torch.zeros(capacity, dtype=torch.long, device=device)
         self.colours = torch.zeros(capacity, dtype=torch.long, device=device)
+        self.clear = torch.zeros(capacity, device=device)
         self.filled, self._next = 0, 0
         self._sums = torch.zeros(0)
 
     @torch.no_grad()
-    def add(self, crops: Tensor, extent: Tensor, kinds: Tensor, *, repaint: float) -> None:
-        """Keep crops (n, 3, KEPT, KEPT) of `kinds` (n,); a share `repaint` of the things one paints changes colour."""
+    def add(self, crops: Tensor, extent: Tensor, kinds: Tensor, clear: Tensor, *, repaint: float) -> None:
+        """Keep crops (n, 3, KEPT, KEPT) of `kinds` (n,), each to be drawn in proportion to how `clear` (n,) it is.
+
+        A share `repaint` of the things one paints changes colour.
+        """
         paintable = torch.isin(kinds, torch.tensor(sorted(PAINTED), device=kinds.device))
         crops = painted_over(crops, extent, paintable & (torch.rand(len(kinds), device=kinds.device) < repaint))
         capacity = len(self.kinds)
         places = (torch.arange(len(kinds), device=kinds.device) + self._next) % capacity
         self.pictures[places] = (crops * 255).round().to(torch.uint8)
         self.kinds[places] = kinds
+        self.clear[places] = clear.to(self.clear)
         self.colours[places] = prevailing(colour_shares(crops, _region(KEPT, extent * 0.8)))
         self._next = (self._next + len(kinds)) % capacity
         self.filled = min(capacity, self.filled + len(kinds))
-        here = self.kinds[: self.filled]
-        counts = torch.zeros(len(KINDS), device=here.device).index_add_(0, here, torch.ones_like(here).float())
-        self._sums = counts.clamp(min=1).rsqrt()[here].double().cumsum(0)
+        here, clear = self.kinds[: self.filled], self.clear[: self.filled]
+        counts, light = (
+            torch.zeros(len(KINDS), device=here.device).index_add_(0, here, each)
+            for each in (torch.ones_like(clear), clear)
+        )
+        of_kind = counts.pow(self.balance) / light.clamp(min=1e-6)
+        self._sums = (clear * of_kind[here]).double().cumsum(0)
 
     @torch.no_grad()
     def draw(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -99,7 +113,8 @@ class Bank:
         nothing = torch.zeros_like(zoom)
         theta = torch.stack([mirrored, nothing, shift[:, 0], nothing, zoom, shift[:, 1]], 1).view(-1, 2, 3)
         grid = F.affine_grid(theta, [count, 3, LARGE, LARGE], align_corners=False)
-        pictures = F.grid_sample(self.pictures[chosen].float() / 255, grid, "bilinear", "reflection", align_corners=False)
+        pictures = self.pictures[chosen].float() / 255
+        pictures = F.grid_sample(pictures, grid, "bilinear", "reflection", align_corners=False)
         light = 1 + (torch.rand(count, 1, 1, 1, device=device) - 0.5) * 0.2
         return (pictures * light).clamp(0, 1) * 2 - 1, self.kinds[chosen], self.colours[chosen]
 

@@ -15,8 +15,9 @@ from chiasm_registry import CoreInfo, Picture, Route, Scene
 from torch import Tensor, nn
 
 from .bank import Bank, cut
+from .clarity import STRIDES, Clarity
 from .features import Features
-from .kinds import COLOURS, KINDS, KIND_OF, OTHER
+from .kinds import COLOURS, KIND_OF, KINDS, OTHER
 from .losses import Training, generation_losses, training_options
 from .sample import Brush, sample
 from .targets import PictureTarget
@@ -45,7 +46,9 @@ class GenerationDecoder(nn.Module):
         self.enlarger = Enlarger()
         self.options = Training()
         # in tuples: neither trained nor saved
+        self._drafter: tuple[Any] = (self.draft,)
         self._features: tuple[Features | None] = (None,)
+        self._clarity: tuple[Clarity | None] = (None,)
         self._bank: tuple[Bank | None] = (None,)
 
     def read(self, slots: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,10 +94,17 @@ class GenerationDecoder(nn.Module):
         return likeliest, int(colours[0].argmax())
 
     def prepare(self, options: Mapping[str, Any], initial: Mapping[str, Tensor]) -> None:
-        """The config's numbers; the frozen trunk of initial weights measures how alike two pictures look."""
+        """The config's numbers; the initial detector, frozen, says how alike pictures look and how clear things are."""
         self.options = training_options(options)
         if initial:
-            self._features = (Features(initial),)
+            self._features, self._clarity = (Features(initial),), (Clarity(initial),)
+        if self.options.compile:
+            self._drafter = (torch.compile(self.draft),)
+
+    @property
+    def drafter(self) -> Any:
+        """The U-Net, compiled if the config says so."""
+        return self._drafter[0]
 
     @property
     def features(self) -> Features | None:
@@ -110,11 +120,12 @@ class GenerationDecoder(nn.Module):
     @torch.no_grad()
     def harvest(self, scenes: Sequence[Scene], targets: Sequence[Sequence[PictureTarget]]) -> None:
         """Cut the things of the scenes that are large enough to be drawn, and keep them."""
-        views = torch.stack([scene.pixels(scene.size_hw[0]) for scene in scenes]).float()
+        views = torch.stack([scene.pixels(scene.size_hw[0]) for scene in scenes])
         if self._bank[0] is None:
-            self._bank = (Bank(int(self.options.bank), views.device),)
-            if self.features is not None:
-                self.features.to(views.device)
+            self._bank = (Bank(int(self.options.bank), views.device, balance=self.options.balance),)
+            for frozen in (self._features[0], self._clarity[0]):
+                if frozen is not None:
+                    frozen.to(views.device)
         found = [
             (row, KIND_OF[thing.name], thing.box_xyxy, of_image[0].stretch)
             for row, of_image in enumerate(targets)
@@ -122,9 +133,20 @@ class GenerationDecoder(nn.Module):
             if _longest(thing.box_xyxy, of_image[0].stretch) >= self.options.smallest_px and thing.name in KIND_OF
         ]
         if found:
-            rows, kinds, boxes, stretch = (torch.tensor(column).to(views.device) for column in zip(*found, strict=True))
-            crops, extent = cut(views, rows, boxes, stretch)
-            self.bank.add(crops, extent, kinds, repaint=self.options.repaint)
+            row, kinds, boxes, stretch = (torch.tensor(column).to(views.device) for column in zip(*found, strict=True))
+            clear = self._clear(scenes, row, boxes, kinds)
+            with torch.autocast(views.device.type, enabled=False):  # places and colours want their precision
+                crops, extent = cut(views.float(), row, boxes, stretch)
+                self.bank.add(crops, extent, kinds, clear, repaint=self.options.repaint)
+
+    def _clear(self, scenes: Sequence[Scene], row: Tensor, boxes: Tensor, kinds: Tensor) -> Tensor:
+        """(n,) how much each thing counts: all the same without initial weights."""
+        clarity = self._clarity[0]
+        if clarity is None or not scenes[0].reference_maps or not self.options.clarity:
+            return torch.ones_like(boxes[:, 0])
+        levels = [torch.stack(maps) for maps in zip(*(scene.reference_maps for scene in scenes), strict=True)]
+        seen: Tensor = clarity(levels[-len(STRIDES) :], row, boxes, kinds)
+        return seen.clamp(min=0.02).pow(self.options.clarity)
 
     def loss(
         self, scenes: Sequence[Scene], routes: Sequence[Sequence[Route]], targets: Sequence[Sequence[PictureTarget]]

@@ -1,4 +1,4 @@
-"""What a frozen detector's trunk sees in a picture: the yardstick of the perceptual loss. It exists in training only."""
+"""What a frozen detector's trunk sees in a picture: the yardstick of the perceptual loss. In training only."""
 
 from __future__ import annotations
 
@@ -55,7 +55,10 @@ class Features(nn.Module):
         try:
             self.load_state_dict({name: weights[name] for name in self.state_dict()})
         except (KeyError, RuntimeError) as error:
-            raise TrainingError("the initial weights hold no trunk of NanoDet-Plus-m; names or shapes differ") from error
+            fact = "the initial weights hold no trunk of NanoDet-Plus-m; names or shapes differ"
+            raise TrainingError(fact) from error
+        self.mean: Tensor
+        self.std: Tensor
         self.register_buffer("mean", torch.tensor(MEAN).view(1, 3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(STD).view(1, 3, 1, 1), persistent=False)
         self.requires_grad_(False).eval()
@@ -71,7 +74,7 @@ class Features(nn.Module):
         return [F.normalize(found.float(), dim=1) for found in maps]
 
     def distance(self, pictures: Tensor, truth: Tensor) -> Tensor:
-        """(B,) how far two pictures are from each other, the mean over the maps (LPIPS, Zhang et al. 2018, unlearned)."""
+        """(B,) how far two pictures are apart, the mean over the maps (LPIPS, Zhang et al. 2018, unlearned)."""
         with torch.no_grad():
             wanted = self(truth)
         parts = [((a - b) ** 2).sum(1).mean((1, 2)) for a, b in zip(self(pictures), wanted, strict=True)]

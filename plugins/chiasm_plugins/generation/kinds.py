@@ -24,11 +24,11 @@ SAME = {"gray": "grey", "silver": "grey", "golden": "yellow", "gold": "yellow", 
 # Things that people make in any colour: a training crop of one may be painted over.
 PAINTED = frozenset(
     KIND_OF[name]
-    for name in (
-        "bicycle, car, motorcycle, airplane, bus, train, truck, boat, fire hydrant, bench, backpack, umbrella, handbag, "
-        "tie, suitcase, frisbee, snowboard, kite, skateboard, surfboard, bottle, cup, bowl, chair, couch, bed, toilet, "
-        "clock, vase, teddy bear, toothbrush"
-    ).split(", ")
+    for name in [
+        *("bicycle", "car", "motorcycle", "airplane", "bus", "train", "truck", "boat", "fire hydrant", "bench"),
+        *("backpack", "umbrella", "handbag", "tie", "suitcase", "frisbee", "snowboard", "kite", "skateboard"),
+        *("surfboard", "bottle", "cup", "bowl", "chair", "couch", "bed", "toilet", "clock", "vase", "teddy bear"),
+    ]
 )
 _ACHROMATIC = 3  # black, white and grey stand first: they prevail only where they cover more
 _PREVAILS = (0.45, 0.30)  # share of the region from which an achromatic, a chromatic colour is the thing's own

@@ -35,12 +35,15 @@ class Training:
     detail: float = 1.0  # of the enlarger, absolute difference
     texture: float = 0.2  # of the enlarger, perceptual
     draws: float = 512  # crops a step
+    balance: float = 0.5  # a kind with n crops is drawn as often as n to this power says
+    clarity: float = 2.0  # a crop is drawn by the frozen detector's score to this power; 0: all of a kind alike
     bank: float = 8192  # crops that are kept
     smallest_px: float = 60  # of a box's longer side in the view
     repaint: float = 0.3  # share of painted things whose crop changes colour
     unsaid: float = 0.35  # share of crops whose colour is not told
     free: float = 0.1  # share of crops of which nothing is told: classifier-free guidance (Ho and Salimans 2022)
     time_mean: float = -0.3  # of the logit-normal time (Esser et al. 2024); lower is noisier
+    compile: float = 0  # 1: the U-Net is compiled, which a GPU takes a minute for and gains by
 
 
 def training_options(options: Mapping[str, Any]) -> Training:
@@ -88,14 +91,15 @@ def naming_loss(read: tuple[Tensor, Tensor], meanings: Sequence[Sequence[str]], 
 def drawing_losses(decoder: GenerationDecoder) -> dict[str, Tensor]:
     """Flow matching on crops of the bank, a perceptual term on its cleaner half, the enlarger on the cleanest."""
     options = decoder.options
-    large, kinds, colours = decoder.bank.draw(int(options.draws))
-    count, device = len(large), large.device
+    count, device = int(options.draws), decoder.bank.kinds.device
+    with torch.autocast(device.type, enabled=False):
+        large, kinds, colours = decoder.bank.draw(count)
     clean = F.avg_pool2d(large, 2)
     # the cleanest first: what only they learn from is a slice, and nothing waits for the device
     time = torch.sigmoid(torch.randn(count, device=device) + options.time_mean).sort(descending=True).values
     told = torch.rand(count, device=device) >= options.free
     what = decoder.what(kinds, unsaid(colours, options.unsaid), told)
-    guess = decoder.draft(noised(clean, torch.randn_like(clean), time), time, what).float()
+    guess = decoder.drafter(noised(clean, torch.randn_like(clean), time), time, what).float()
     _, add, _ = share_out(time)
     losses = {"flow": options.flow * DEVIATION * (((guess - clean) / add) ** 2).mean()}
     features = decoder.features

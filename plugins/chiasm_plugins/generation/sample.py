@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -38,7 +39,7 @@ def sample(draft: Draft, what: Tensor, seed: torch.Generator, brush: Brush) -> T
     x = noise.to(what.device, what.dtype)
     schedule = times(brush.steps)
     before: tuple[Tensor, float] | None = None
-    for k, (now, then) in enumerate(zip(schedule, schedule[1:], strict=False)):
+    for k, (now, then) in enumerate(pairwise(schedule)):
         guess = _guided(draft, x, now, what, brush.guidance)
         if k == brush.steps - 1:
             x = guess
@@ -59,7 +60,8 @@ def _extrapolated(velocity: Tensor, step: float, before: tuple[Tensor, float]) -
 def _guided(draft: Draft, x: Tensor, now: float, what: Tensor, guidance: float) -> Tensor:
     """The picture that `x` may become, moved from what nothing asked for gives to what was asked for."""
     if guidance == 1 or now >= LATE:
-        return draft(x, x.new_full((1,), now), what[:1])
+        alone: Tensor = draft(x, x.new_full((1,), now), what[:1])
+        return alone
     both = draft(x.expand(2, -1, -1, -1), x.new_full((2,), now), what)
     asked, free = both[:1], both[1:]
     guess: Tensor = free + guidance * (asked - free)

@@ -6,6 +6,7 @@ Pictures are RGB in -1..1. Time runs from 0 (noise) to 1 (picture), as in flow m
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, cast
 
 import torch
@@ -77,7 +78,7 @@ class Draft(nn.Module):
         self.enter = nn.Conv2d(3 * PATCH**2, WIDTHS[0], 3, padding=1)
         self.down = nn.ModuleList(_blocks(level) for level in range(len(WIDTHS)))
         self.up = nn.ModuleList(_blocks(level) for level in range(len(WIDTHS)))
-        pairs = list(zip(WIDTHS, WIDTHS[1:], strict=False))
+        pairs = list(pairwise(WIDTHS))
         self.shrink = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairs)
         self.grow = nn.ModuleList(nn.Conv2d(b, a, 3, padding=1) for a, b in pairs)
         self.norm = nn.GroupNorm(GROUPS, WIDTHS[0])
@@ -101,7 +102,8 @@ class Draft(nn.Module):
                 x = self.grow[level](F.interpolate(x, scale_factor=2.0, mode="nearest")) + skips[level]
             x = _through(self.up[level], x, told)
         x = F.pixel_shuffle(self.leave(F.silu(self.norm(x))), PATCH)
-        return keep * noisy + add * self.edge(F.silu(x))
+        clean: Tensor = keep * noisy + add * self.edge(F.silu(x))
+        return clean
 
 
 class Enlarger(nn.Module):
