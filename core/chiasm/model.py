@@ -85,9 +85,14 @@ class Model:
         asked = TaskOptions.shared(self.table, task_names(self.table, "segmentation"), {"multimask": multimask})
         return self._guided([source], ["segmentation"], things, asked)[0]
 
-    def draw(self, prompt: str, **_: Any) -> NoReturn:
-        """Not there yet: pictures come with the generation plugin."""
-        raise ChiasmError("draw() is not there yet; it comes with the generation plugin")
+    def draw(
+        self, prompt: str, *, seed: int = 0, steps: int | None = None, guidance: float | None = None,
+        size: int | None = None, **options: Any,
+    ) -> Any:
+        """A `Result` whose `pictures` has one of what `prompt` says; None is the task's own, a seed one picture."""
+        said = check_text(prompt, "the prompt", max_chars=self.limits.phrase_chars)
+        numbers = {"seed": seed, "steps": steps, "guidance": guidance, "size": size}
+        return self.run("generation", None, [said], **numbers, **options)
 
     def chat(self) -> NoReturn:
         """Not there yet: a conversation that keeps its cache."""
@@ -126,9 +131,10 @@ class Model:
         """
         allowed = allowed_tasks(self.table, tasks)
         check_threshold(threshold)
-        asked = TaskOptions.of(self.table, allowed, {"threshold": threshold, "max_objects": max_objects})
-        requests, single = requests_of(image, prompt, self.limits)
         chosen = sampling_of(sampling, self.limits.new_tokens)
+        given = {"threshold": threshold, "max_objects": max_objects, "seed": sampling.get("seed")}
+        asked = TaskOptions.of(self.table, allowed, given)
+        requests, single = requests_of(image, prompt, self.limits)
         results = [r for part in _chunks(requests, REQUESTS_AT_ONCE) for r in self._free(part, allowed, asked, chosen)]
         return results[0] if single else results
 

@@ -13,7 +13,7 @@ from .language import Phrasing, draw, phrased_lines, phrasing, phrasings, pick, 
 from .plain import caption_of, count_of, everything_of, question_of, yes_no_of
 from .referring import Referred, Referrer
 from .verbs import Chain, Verb, Verbs
-from .wording import FindPrompt
+from .wording import FindPrompt, noun_phrase
 from .words import Words
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Mix:
     guided: float = 0.40
     find: float = 0.26
     task: float = 0.0  # by the phrasings of a task that is not asked with "find"
+    task_guided: float = 0.4  # of those that are asked without the image: the phrase alone, as guided calls ask it
     everything: float = 0.10
     caption: float = 0.05
     count: float = 0.03
@@ -177,11 +178,20 @@ class Composer:
     def _task(self, facts: Facts, verb: Verb, rng: random.Random) -> Request:
         """A request in a task's own words; a task that needs no image is asked without it, for one thing."""
         seeing = verb.spec.needs_image
+        if not seeing and rng.random() < self.mix.task_guided:
+            return self._blind(facts, verb, rng)
         words = self.asker.find(facts, rng) if seeing else [self.asker.any_word(facts, rng)]
         prompt, names = FindPrompt(words, rng).write(pick(verb.phrasings, rng))
         pairs = zip(words, names, strict=True)
         routed = [Routed(name, facts.matches(word), verb.chain, word.names) for word, name in pairs]
         return Request("task", prompt, listed("I looked for " if seeing else "Here is ", routed), image=seeing)
+
+    def _blind(self, facts: Facts, verb: Verb, rng: random.Random) -> Request:
+        """One phrase for a task that needs no image, guided, as `Model.run` asks it: "a red bus", "red buses"."""
+        word = self.asker.any_word(facts, rng)
+        before, name = noun_phrase(word, "a" if rng.random() < 0.6 else "bare", rng.random() < 0.2, rng)
+        routed = Routed(before + name, facts.matches(word), verb.chain, word.names)
+        return Request("task", None, (routed,), image=False)
 
     def _everything(self, facts: Facts, rng: random.Random) -> Request:
         prompt, names = everything_of(facts, self.mix.everything_max, rng)
