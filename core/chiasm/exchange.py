@@ -88,7 +88,8 @@ def write_results(results: Mapping[str, Result], kind: str, folder: str | os.Pat
 def _coco(results: Mapping[str, Result], labels: Sequence[str]) -> dict[str, Any]:
     """A COCO annotation file."""
     ids = {label: number for number, label in enumerate(labels, 1)}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, (name, result) in enumerate(results.items(), 1):
         height, width = _size_of(result)
         file = Path(result.source).name if result.source else name

@@ -74,15 +74,26 @@ def crop_objects(result: Result, image: Image.Image) -> list[Image.Image]:
 
 def save_result(result: Result, path: str | os.PathLike[str], image: ImageSource | None) -> None:
     """The picture or the JSON, written whole or not at all."""
-    ending = Path(path).suffix.lower()
-    if ending == ".json":
+    if Path(path).suffix.lower() == ".json":
         write_whole(path, (result.to_json(indent=2) + "\n").encode())
-    elif ending in _FORMATS:
-        buffer = io.BytesIO()
-        result.plot(image).save(buffer, _FORMATS[ending], quality=92)
-        write_whole(path, buffer.getvalue())
     else:
-        raise InputError(f"cannot save as {shown(ending)!r}; use one of {' '.join([*_FORMATS, '.json'])}")
+        picture_format(path, ".json")
+        save_picture(result.plot(image), path)
+
+
+def save_picture(picture: Image.Image, path: str | os.PathLike[str]) -> None:
+    """A PIL image in the format of the path's ending, written whole or not at all."""
+    buffer = io.BytesIO()
+    picture.save(buffer, picture_format(path), quality=92)
+    write_whole(path, buffer.getvalue())
+
+
+def picture_format(path: str | os.PathLike[str], *others: str) -> str:
+    """PIL's name for the path's ending; an InputError lists the endings there are, `others` among them."""
+    ending = Path(path).suffix.lower()
+    if ending not in _FORMATS:
+        raise InputError(f"cannot save as {shown(ending)!r}; use one of {' '.join([*_FORMATS, *others])}")
+    return _FORMATS[ending]
 
 
 def _placed(result: Result) -> list[tuple[Object, Box]]:

@@ -17,7 +17,7 @@ from .limits import LIMITS, Limits
 from .options import TaskOptions, allowed_tasks, check_threshold, count_of, sampling_of, task_names, task_options
 from .requests import Asked, Clock, Request, opened, pointed_at, requests_of
 from .result import Result
-from .routes import guided_routes, heard_routes
+from .routes import guided_routes, heard_routes, routable
 from .routing.generate import Sampling, Spoken, speak_free
 from .routing.guided import speak_guided
 from .routing.network import Network
@@ -87,9 +87,14 @@ class Model:
         asked = TaskOptions.shared(self.table, task_names(self.table, "segmentation"), options)
         return self._guided([source], ["segmentation"], things, asked)[0]
 
-    def draw(self, prompt: str, **_: Any) -> NoReturn:
-        """Not there yet: pictures come with the generation plugin."""
-        raise ChiasmError("draw() is not there yet; it comes with the generation plugin")
+    def draw(
+        self, prompt: str, *, seed: int = 0, steps: int | None = None, guidance: float | None = None,
+        size: int | None = None, **options: Any,
+    ) -> Any:
+        """A `Result` whose `pictures` has one of what `prompt` says; None is the task's own, a seed one picture."""
+        said = check_text(prompt, "the prompt", max_chars=self.limits.phrase_chars)
+        numbers = {"seed": seed, "steps": steps, "guidance": guidance, "size": size}
+        return self.run("generation", None, [said], **numbers, **options)
 
     def chat(self) -> NoReturn:
         """Not there yet: a conversation that keeps its cache."""
@@ -128,9 +133,10 @@ class Model:
         """
         allowed = allowed_tasks(self.table, tasks)
         check_threshold(threshold)
-        asked = TaskOptions.of(self.table, allowed, {"threshold": threshold, "max_objects": max_objects})
-        requests, single = requests_of(image, prompt, self.limits)
         chosen = sampling_of(sampling, self.limits.new_tokens)
+        given = {"threshold": threshold, "max_objects": max_objects, "seed": sampling.get("seed")}
+        asked = TaskOptions.of(self.table, allowed, given)
+        requests, single = requests_of(image, prompt, self.limits)
         results = [r for part in _chunks(requests, REQUESTS_AT_ONCE) for r in self._free(part, allowed, asked, chosen)]
         return results[0] if single else results
 
@@ -187,18 +193,13 @@ class Model:
                 self.markers,
                 prompts,
                 torch.cat([look.tokens for look in looks]) if looks else None,
-                tasks=[self._routable(tasks, request) for request in requests],
+                tasks=[routable(self.table, tasks, self.untrained, bool(r.images)) for r in requests],
                 controls=(*self.tokenizer.control_ids.values(), *unused),
                 sampling=sampling,
                 max_routes=self.limits.routes,
             )
         shared = {name: seconds / len(requests) for name, seconds in clock.seconds.items()}
         return [self._heard(answer, own, asked, shared) for answer, own in zip(answers, seen, strict=True)]
-
-    def _routable(self, tasks: Sequence[str], request: Request) -> list[str]:
-        """Of the allowed tasks those that have weights and, without an image, need none."""
-        trained = [task for task in tasks if task not in self.untrained]
-        return [task for task in trained if request.images or not self.table.by_name(task).spec.needs_image]
 
     def _heard(self, answer: Spoken, looks: Sequence[Look], asked: TaskOptions, shared: Mapping[str, float]) -> Result:
         """One spoken answer read and dispatched on the request's first image."""

@@ -72,10 +72,12 @@ def _edges(mask: NDArray[np.bool_]) -> dict[tuple[int, int], list[tuple[int, int
             ways.setdefault((x, y), []).append(step)
 
     down, across = np.diff(inside, axis=0)[:, 1:-1], np.diff(inside, axis=1)[1:-1]
-    put(*np.nonzero(down == 1), (1, 0))  # the mask begins below: to the right
+    rows, columns = np.nonzero(down == 1)
+    put(rows, columns, (1, 0))  # the mask begins below: to the right
     rows, columns = np.nonzero(down == -1)
     put(rows, columns + 1, (-1, 0))
-    put(*np.nonzero(across == -1), (0, 1))  # it ends to the right: down
+    rows, columns = np.nonzero(across == -1)
+    put(rows, columns, (0, 1))  # it ends to the right: down
     rows, columns = np.nonzero(across == 1)
     put(rows + 1, columns, (0, -1))
     return ways

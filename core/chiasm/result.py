@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from chiasm_registry.errors import InputError
 from chiasm_registry.geometry import Box, Mask
-from chiasm_registry.outputs import Notice, Output, Score
+from chiasm_registry.outputs import Notice, Output, Picture, Score
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SerializeAsAny
 
 if TYPE_CHECKING:
@@ -80,6 +80,12 @@ class Result(BaseModel):
         outputs = [output for outputs in self.outputs.values() for output in outputs if output.phrase]
         seen = {output.phrase for output in outputs if not output.is_empty()}
         return tuple(dict.fromkeys(output.phrase for output in outputs if output.phrase not in seen))
+
+    @property
+    def pictures(self) -> tuple[Picture, ...]:
+        """The pictures that were made, whatever task made them, in the order of the outputs."""
+        outputs = [output for outputs in self.outputs.values() for output in outputs]
+        return tuple(output for output in outputs if isinstance(output, Picture))
 
     def to_json(self, *, indent: int | None = None) -> str:
         """The result as JSON; masks are COCO run-length codes."""

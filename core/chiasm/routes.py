@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from chiasm_registry import Route
+from chiasm_registry import Route, TaskTable
 from torch import Tensor
 
 from .options import TaskOptions
@@ -14,6 +14,12 @@ from .routing.grammar import read_answer
 from .routing.network import Network
 from .routing.sequence import Markers
 from .text import Tokenizer
+
+
+def routable(table: TaskTable, tasks: Sequence[str], untrained: Collection[str], seeing: bool) -> list[str]:
+    """Of the allowed tasks those that have weights and, without an image, need none."""
+    trained = [task for task in tasks if task not in untrained]
+    return [task for task in trained if seeing or not table.by_name(task).spec.needs_image]
 
 
 def guided_routes(

@@ -94,6 +94,7 @@ class Sample:
     meanings: tuple[
         tuple[str, ...], ...
     ] = ()  # for each phrase the category names it stands for; () for an unknown word
+    stretch: float = 1.0  # how many times wider than high a square of `size_hw` is in the photograph it shows
     draw: Callable[[int], NDArray[np.bool_] | None] | None = None  # see `mask`
 
     def mask(self, index: int) -> NDArray[np.bool_] | None:

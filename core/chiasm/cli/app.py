@@ -22,6 +22,7 @@ from .errors import guarded
 
 COMMANDS = {
     "predict": "chiasm.cli.predict",
+    "draw": "chiasm.cli.draw",
     "eval": "chiasm.cli.evaluate",
     "score": "chiasm.cli.score",
     "train": "chiasm.cli.train",

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from .options import AsJson, Device, IouType, ModelName, Overlap
+
+if TYPE_CHECKING:
+    from chiasm.evaluate.pictures import PicturePlan
+    from chiasm.evaluate.run import Plan
 
 
 class Mode(StrEnum):
@@ -34,28 +38,49 @@ def command(
     device: Device = "cpu",
     prompts: Annotated[Path | None, typer.Option("--prompts", help="Phrasings for --mode free.")] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Go on without unusable photographs.")] = False,
+    judge: Annotated[
+        list[str] | None,
+        typer.Option("--judge", metavar="DETECTOR", help="For pictures: PicoDet-S weights or a model; repeatable."),
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="Pictures of each name.")] = 20,
+    names: Annotated[str | None, typer.Option("--names", help="Names to draw: 'bus, dog'; else the frequent.")] = None,
     referring: Annotated[Path | None, typer.Option("--referring", help="Phrases with masks, instead of --gt.")] = None,
 ) -> None:
-    """Measure a model on COCO-form data: twelve lines and a table of categories."""
-    if referring is not None or gt is None:
-        _refer(gt, referring, images, model, task, limit, as_json, device)
-        return
-    import json
-
-    import chiasm
+    """Measure a model on COCO-form data: boxes and masks, or with --judge the pictures it draws."""
     from chiasm.evaluate.coco import read_coco
-    from chiasm.evaluate.ranks import read_ranks
-    from chiasm.evaluate.report import as_text
-    from chiasm.evaluate.run import Evaluation, Plan
+    from chiasm.evaluate.pictures import PicturePlan
+    from chiasm.evaluate.run import Plan
 
-    from .start import kept_for_good
+    from .referring import measure
 
-    ranks = read_ranks()
+    if referring is not None and gt is None:
+        return measure(referring, images, model, task, limit, device, as_json=as_json, progress=_seen)
+    if gt is None or referring is not None:
+        raise _one_of_two()
+    if _draws(task, judge):
+        wanted = tuple(name.strip() for name in names.split(",")) if names else ()
+        drawn = PicturePlan(read_coco(gt), images, str(task), wanted, seeds, out, skip_missing)
+        return _judge(drawn, model, judge or [], device, as_json=as_json)
     tasks = (task,) if task else ("detection",) if iou_type is IouType.bbox else ("detection", "segmentation")
     plan = Plan(
         truth=read_coco(gt), images=images, mode=mode.value, tasks=tasks, iou_type=iou_type.value,
         batch_size=batch_size, limit=limit, out=out, prompts=prompts, skip_missing=skip_missing,
     )
+    return _score(plan, model, device, as_json=as_json)
+
+
+def _score(plan: Plan, model: str, device: str, *, as_json: bool) -> None:
+    """Boxes and masks: twelve lines and a table of categories."""
+    import json
+
+    import chiasm
+    from chiasm.evaluate.ranks import read_ranks
+    from chiasm.evaluate.report import as_text
+    from chiasm.evaluate.run import Evaluation
+
+    from .start import kept_for_good
+
+    ranks = read_ranks()
     evaluation = Evaluation(plan, model, ranks)
     with kept_for_good():
         loaded = chiasm.load(model, device=ranks.device(device))
@@ -63,48 +88,63 @@ def command(
         outcome = evaluation.run(loaded, advance)
     if outcome is None:
         return
-    _tell([*(notice.text for notice in loaded.notices), *outcome.notes])
+    for note in (*(notice.text for notice in loaded.notices), *outcome.notes):
+        typer.echo(f"chiasm: {note}", err=True)
     typer.echo(json.dumps(outcome.report, ensure_ascii=False) if as_json else as_text(outcome.report, outcome.scores))
 
 
-def _refer(
-    gt: Path | None, referring: Path | None, images: Path, model: str, task: str | None, limit: int | None,
-    as_json: bool, device: str,
-) -> None:
-    """Phrases with masks: gIoU and cIoU."""
+def _seen(total: int) -> AbstractContextManager[Callable[[int], None]]:
+    return _progress(total, shown=True)
+
+
+def _one_of_two() -> Exception:
     from chiasm_registry.errors import InputError
 
-    if gt is not None or referring is None:
-        raise InputError("give one of --gt FILE and --referring FILE")
+    return InputError("give one of --gt FILE and --referring FILE")
+
+
+def _draws(task: str | None, judges: list[str] | None) -> bool:
+    """Whether the task makes pictures; those want judges, and nothing else does."""
+    from chiasm_registry.discovery import discover
+    from chiasm_registry.errors import InputError
+
+    from chiasm.evaluate.pictures import makes_pictures
+
+    drawn = task is not None and makes_pictures(discover().task(task))
+    if drawn and not judges:
+        raise InputError(f"task {task!r} makes pictures: say with --judge which detector names what they show")
+    if judges and not drawn:
+        raise InputError("--judge names what pictures show; give with --task a task that makes pictures")
+    return drawn
+
+
+def _judge(plan: PicturePlan, model: str, judges: list[str], device: str, *, as_json: bool) -> None:
+    """Pictures: a line a name and a judge, and how often a colour asked for is there."""
     import json
 
     import chiasm
-    from chiasm.evaluate.referring import as_text, measure_referring, read_referring
+    from chiasm.evaluate.judges import open_judge
+    from chiasm.evaluate.pictures import as_lines, draw_and_judge
 
     from .start import kept_for_good
 
-    truth = read_referring(referring)
-    tasks = tuple(part.strip() for part in (task or "segmentation").split(","))
     with kept_for_good():
-        loaded = chiasm.load(model, device=device)
-    with _progress(len(truth.images[:limit]), shown=True) as advance:
-        report = measure_referring(loaded, truth, images, tasks, limit=limit, advance=advance)
-    _tell([notice.text for notice in loaded.notices])
-    typer.echo(json.dumps(report) if as_json else as_text(report))
-
-
-def _tell(notes: list[str]) -> None:
-    for note in notes:
-        typer.echo(f"chiasm: {note}", err=True)
+        asked = [open_judge(path, [category.name for category in plan.truth.categories], device) for path in judges]
+        loaded = chiasm.load(model, device=device, tasks=[plan.task])
+    with _progress(plan.count(), shown=True, what="pictures") as advance:
+        report = draw_and_judge(plan, loaded, asked, advance)
+    for notice in loaded.notices:
+        typer.echo(f"chiasm: {notice.text}", err=True)
+    typer.echo(json.dumps(report, ensure_ascii=False) if as_json else "\n".join(as_lines(report)))
 
 
 @contextmanager
-def _progress(total: int, *, shown: bool) -> Iterator[Callable[[int], None]]:
+def _progress(total: int, *, shown: bool, what: str = "images") -> Iterator[Callable[[int], None]]:
     """A bar on stderr, with the time that is left."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("images"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), disable=not shown or total == 0) as progress:
-        bar = progress.add_task("images", total=total)
+        bar = progress.add_task(what, total=total)
         yield lambda images: progress.update(bar, advance=images)

@@ -19,9 +19,13 @@ def command(
     from chiasm.train.config import load_config
 
     settings = load_config(config, changes or ())
+    from chiasm.train.processes import leave_world
     from chiasm.train.trainer import train
 
-    finished = train(settings, out or Path("runs") / config.stem, resume=resume, limit_steps=limit_steps)
+    try:
+        finished = train(settings, out or Path("runs") / config.stem, resume=resume, limit_steps=limit_steps)
+    finally:
+        leave_world()
     for line in finished.lines:
         typer.echo(line)
     if finished.interrupted:

@@ -95,7 +95,12 @@ class Writer:
         return list(build_prompt(self.tokenizer, self.template, [(question, None)], images).ids)
 
     def _guided(self, row: Row, request: Request) -> None:
-        """The instruction grows from the image, and each phrase from the instruction."""
+        """The instruction grows from the image, and each phrase from the instruction; without the image each alone."""
+        if not request.image:
+            for said in request.answer:
+                if isinstance(said, Routed):
+                    row.grow(self._prompt(self.instruction, image=False) + self._spelled(row, said), parent=ALONE)
+            return
         stem = row.grow(self._prompt(self.instruction)[len(self._common) :])
         for said in request.answer:
             if isinstance(said, Routed):
@@ -149,12 +154,17 @@ class Items(Dataset[Item]):
         targets, phrases = {}, {}
         for name, task in self.tasks.items():
             said = [said for task_name, said in row.routed if task_name == name]
-            targets[name] = list(task.targets(_sample(view, said, shapes))) if said else []
+            targets[name] = list(task.targets(_sample(view, said, shapes, self._stretch(view)))) if said else []
             phrases[name] = [one.phrase for one in said]
         return Item(view.image_id, view if self.writer.images else None, row, targets, phrases)
 
+    def _stretch(self, view: ViewPlan) -> float:
+        """How many times wider than high a square of the view is in its (first) photograph."""
+        tile = view.tiles[0]
+        high, wide = self.records[tile.photo].size_hw
+        return abs(tile.affine[4]) * wide / (abs(tile.affine[0]) * high)
 
-def _sample(view: ViewPlan, said: Sequence[Routed], shapes: Shapes) -> Sample:
+def _sample(view: ViewPlan, said: Sequence[Routed], shapes: Shapes, stretch: float) -> Sample:
     return Sample(
         image_id=view.image_id,
         size_hw=view.size_hw,
@@ -162,6 +172,7 @@ def _sample(view: ViewPlan, said: Sequence[Routed], shapes: Shapes) -> Sample:
         phrases=tuple(one.phrase for one in said),
         matches=tuple(one.matches for one in said),
         meanings=tuple(one.meaning for one in said),
+        stretch=stretch,
         draw=shapes,
     )
 

@@ -51,3 +51,9 @@ def first_does(work: Callable[[], Value]) -> Value:
         raise TrainingError(box[1])
     done: Value = box[0]
     return done
+
+
+def leave_world() -> None:
+    """Close the group that this process joined, if it did; without it the others' sockets are cut off at exit."""
+    if world()[1] > 1:
+        dist.destroy_process_group()

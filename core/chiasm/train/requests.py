@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from .asking import Asker, Facts
-from .language import Phrasing, draw, phrased_lines, phrasing, phrasings, pick, table, texts_in
+from .language import phrasings, pick
 from .plain import caption_of, count_of, everything_of, question_of, yes_no_of
 from .referring import Referred, Referrer
 from .verbs import Chain, Verb, Verbs
-from .wording import FindPrompt
+from .wording import FindPrompt, noun_phrase
 from .words import Words
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ class Mix:
     guided: float = 0.40
     find: float = 0.26
     task: float = 0.0  # by the phrasings of a task that is not asked with "find"
+    task_guided: float = 0.4  # of those that are asked without the image: the phrase alone, as guided calls ask it
     everything: float = 0.10
     caption: float = 0.05
     count: float = 0.03
@@ -181,11 +182,20 @@ class Composer:
     def _task(self, facts: Facts, verb: Verb, rng: random.Random) -> Request:
         """A request in a task's own words; a task that needs no image is asked without it, for one thing."""
         seeing = verb.spec.needs_image
+        if not seeing and rng.random() < self.mix.task_guided:
+            return self._blind(facts, verb, rng)
         words = self.asker.find(facts, rng) if seeing else [self.asker.any_word(facts, rng)]
         prompt, names = FindPrompt(words, rng).write(pick(verb.phrasings, rng))
         pairs = zip(words, names, strict=True)
         routed = [Routed(name, facts.matches(word), verb.chain, word.names) for word, name in pairs]
         return Request("task", prompt, listed("I looked for " if seeing else "Here is ", routed), image=seeing)
+
+    def _blind(self, facts: Facts, verb: Verb, rng: random.Random) -> Request:
+        """One phrase for a task that needs no image, guided, as `Model.run` asks it: "a red bus", "red buses"."""
+        word = self.asker.any_word(facts, rng)
+        before, name = noun_phrase(word, "a" if rng.random() < 0.6 else "bare", rng.random() < 0.2, rng)
+        routed = Routed(before + name, facts.matches(word), verb.chain, word.names)
+        return Request("task", None, (routed,), image=False)
 
     def _everything(self, facts: Facts, rng: random.Random) -> Request:
         prompt, names = everything_of(facts, self.mix.everything_max, rng)
@@ -207,38 +217,3 @@ def listed(opening: str, routed: Sequence[Routed]) -> tuple[str | Routed, ...]:
             answer.append(" and " if at == len(routed) - 1 else ", ")
         answer.append(item)
     return (*answer, ".")
-
-
-def language_texts(names: Sequence[str] = (), tasks: Sequence[TaskSpec] = ()) -> Iterator[str]:
-    """Texts for the training of a tokenizer: every word, every phrasing in some readings, every fixed answer.
-
-    `tasks` add how they are asked; one that is trained later then finds its words whole.
-    """
-    rng = random.Random(0)
-    words = Words(names or tuple(table("names.yaml")["same"]))
-    for word in words.every():
-        yield word.text
-        yield word.plural
-    for file in ("find.yaml", "everything.yaml", "caption.yaml", "count.yaml", "yes_no.yaml", "seen.yaml"):
-        for group, rows in table(file).items():
-            if isinstance(rows, dict):
-                yield from rows.values()
-            else:
-                yield from _readings(phrasings(file, group), rng)
-    for number, group in enumerate(table("questions.yaml")):
-        yield group["answer"]
-        yield from _readings(phrasings("questions.yaml", number), rng)
-        if "lines" in group:
-            yield from _readings(phrased_lines(group["lines"]), rng)
-    for spec in tasks:
-        yield from _readings([phrasing(template) for template in spec.phrasings], rng)
-    for _ in range(2000):
-        yield FindPrompt([words.invented(rng), words.unknown(rng)], rng).write()[0]
-    yield from texts_in(table("refer.yaml"))
-    yield from ("I looked for", "I see nothing that I know.", "There are no", "There is one", "Yes, there is a")
-    yield from (f"There are {number} of them." for number in range(2, 13))
-
-
-def _readings(templates: Sequence[Phrasing], rng: random.Random) -> Iterator[str]:
-    for template in templates:
-        yield from (draw(template, rng) for _ in range(8))

@@ -6,11 +6,13 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
 LEFT = 130
+ONE_CALL_S = 0.3  # a launcher passes a signal on that its whole group has got already: that is no second one
 
 
 class StopRequest:
@@ -27,10 +29,15 @@ def stop_on_signal() -> Iterator[StopRequest]:
         yield request
         return
 
+    first = 0.0
+
     def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal first
+        if request.asked and time.monotonic() - first < ONE_CALL_S:
+            return
         if request.asked:
             os._exit(LEFT)  # asked twice: no clean-up that could hang; checkpoints are whole at any moment
-        request.asked = True
+        request.asked, first = True, time.monotonic()
         sys.stderr.write("\nchiasm: saving, then leaving; once more leaves at once\n")
 
     before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}

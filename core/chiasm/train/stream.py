@@ -19,6 +19,7 @@ from .data import BadSample
 from .packing import Packed, Unpacked, pack
 
 BAD = "bad_samples"  # of a batch: list[BadNote], taken out before the module sees the batch
+GRACE_S = 20  # that a worker goes on behind a SIGTERM
 IN_A_ROW = 50  # bad samples after which even `skip` stops: then it is the set that is bad
 
 
@@ -120,6 +121,9 @@ def to_device(value: Any, device: torch.device) -> Any:
 
 
 def _leave_signals_to_the_parent(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; only the parent decides, and it may end its workers."""
+    """Ctrl-C reaches every process of the terminal, SIGTERM often the whole group; only the parent decides.
+
+    It needs its workers to finish a step before it saves. It may end them too: SIGTERM then takes effect later.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE_S) and None)

@@ -25,8 +25,8 @@ from .data import Record
 from .induction import seed_induction
 from .initial import frozen_trunk, read_initial, start_seeing, start_trunk
 from .optimizer import rate_factor
-from .requests import language_texts
 from .step import Pictures, Step
+from .texts import language_texts
 
 _INIT_SEED = 0
 _SHARD_BYTES = 12 * 2**20  # files that a repository and a slow line can take
@@ -108,8 +108,8 @@ def make_trainee(
     tokenizer = Tokenizer.from_json(base.tokenizer_json) if base else _tokenizer(model, records, known, report)
     tokenizer = tokenizer.with_tasks(task.spec.token for task in tasks.values())
     core = dict(base.config) if base else _core_config(model, tokenizer)
-    with torch.random.fork_rng():
-        torch.manual_seed(_INIT_SEED)
+    with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU, whatever they are trained on
+        torch.default_generator.manual_seed(_INIT_SEED)
         network = assemble(core, TaskTable.build(list(tasks.values())), tasks)
     initial = read_initial(config.initial)
     reference = _start(network, model, config, initial, base)

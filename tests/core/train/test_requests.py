@@ -14,7 +14,8 @@ import pytest
 from chiasm.train.data import Record
 from chiasm.train.language import lines, phrasings, table
 from chiasm.train.plain import clean
-from chiasm.train.requests import Composer, Mix, Request, Routed, language_texts
+from chiasm.train.requests import Composer, Mix, Request, Routed
+from chiasm.train.texts import language_texts
 from chiasm.train.words import Words, article, pluralise, pseudo_word
 from chiasm_registry import Output, TaskSpec, TrainingError
 from chiasm_registry.contract import SampleObject
@@ -224,7 +225,7 @@ def test_every_kind_is_drawn(composer: Composer) -> None:
 
 
 def test_a_task_is_asked_in_its_own_words_and_routed_behind_those_it_comes_after() -> None:
-    composer = Composer(NAMES, RECORDS, Mix(task=1.0), tasks=[FIND, OUTLINE, PAINT])
+    composer = Composer(NAMES, RECORDS, Mix(task=1.0, task_guided=0.0), tasks=[FIND, OUTLINE, PAINT])
     requests = many(composer, "task", 300)
     assert {request.image for request in requests} == {True, False}
     for request in requests:
@@ -236,6 +237,14 @@ def test_a_task_is_asked_in_its_own_words_and_routed_behind_those_it_comes_after
     assert {item.tasks for request in many(composer, "find") for item in routed(request)} == {("spot",)}
     chains = {item.tasks for request in many(composer, "guided") for item in routed(request)}
     assert chains == {("spot",), ("outline",), ("spot", "outline")}
+
+
+def test_a_task_without_an_image_is_also_asked_by_the_phrase_alone() -> None:
+    """As `Model.run` asks it: "a red bus", and no sentence round it."""
+    requests = many(Composer(NAMES, RECORDS, Mix(task_guided=1.0), tasks=[FIND, PAINT]), "task", 100)
+    assert {(request.prompt, request.image, len(request.answer)) for request in requests} == {(None, False, 1)}
+    phrases = {item.phrase for request in requests for item in routed(request)}
+    assert {phrase.startswith(("a ", "an ")) for phrase in phrases} == {True, False}
 
 
 def test_without_a_task_that_finds_requests_are_in_the_words_of_the_others() -> None:

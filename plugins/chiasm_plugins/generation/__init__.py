@@ -1,0 +1,5 @@
+"""Generation, [GEN]: a picture of what a phrase says."""
+
+from .task import chiasm_tasks
+
+__all__ = ["chiasm_tasks"]
