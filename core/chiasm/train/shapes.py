@@ -103,5 +103,5 @@ def _looked_up(mask: Bits, down: tuple[float, ...], across: tuple[float, ...], s
         places.append((inside, place[inside]))
     (rows, from_rows), (columns, from_columns) = places
     if len(rows) and len(columns):  # each is one stretch of neighbours
-        seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = mask[np.ix_(from_rows, from_columns)]
+        seen[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = mask[from_rows][:, from_columns]
     return seen

@@ -15,6 +15,7 @@ from chiasm.loading import load
 from chiasm.train import trainee
 from chiasm.train.build import Build, build
 from chiasm.train.config import parse_config
+from chiasm.train.optimizer import freeze
 from chiasm_registry import Catalog, ChiasmError, CoreInfo, Decoder, Sample
 from core.tiny import NAMES, BoxTask, description, picture
 from core.train.test_step import Learner
@@ -204,3 +205,50 @@ def test_a_bad_photograph_is_named(tmp_path: Path, data: Path, spoil: Callable[[
     spoil(folder / "2.png")
     with pytest.raises(ChiasmError, match="image 2"):
         build(config(folder, run={"steps": 1, "batch_size": 2, "on_bad_sample": "stop"}))
+
+
+def save_with(made: Build, folder: Path) -> dict[str, bytes]:
+    made.save(made.module, folder)
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_a_task_that_is_left_out_is_written_back_as_it_was(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its place in the table, too; a new task comes behind."""
+    first = save_with(build(config(data)), tmp_path / "base")
+    monkeypatch.setattr(trainee, "discover", lambda: Catalog((), {"detection": TrainTask(), "abacus": Abacus()}))
+    only = {"model": {"base": str(tmp_path / "base")}, "tasks": {"abacus": {}}}
+    later = save_with(build(config(data, **only)), tmp_path / "later")
+    assert later["detection.safetensors"] == first["detection.safetensors"]
+    assert [entry.name for entry in read_checkpoint(tmp_path / "later").manifest.tasks] == ["detection", "abacus"]
+
+
+def test_tasks_that_cannot_learn_cost_nothing(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No targets, no losses, and no words' loss either where the language stands still."""
+    save_with(build(config(data)), tmp_path / "base")
+    monkeypatch.setattr(trainee, "discover", lambda: Catalog((), {"detection": TrainTask(), "abacus": Abacus()}))
+    changes = {
+        "model": {"base": str(tmp_path / "base"), "dropout": 0.0},
+        "tasks": {"abacus": {}, "detection": {}},
+        "mixture": {"views": {"size": 56, "source": 64}, "branches": 4, "conversations": 0,
+                    "requests": {"guided_other": 1.0}},
+        "optimizer": {"groups": {"network.backbone_module": 0, "network.decoders.detection": 0,
+                                 "network.rows.tasks.1": 0}},
+    }
+    settings = config(data, **changes)
+    made = build(settings)
+    freeze(made.module, settings.optimizer.groups)
+    batch = first_batch(made)
+    assert set(batch["nested"].targets) == {"abacus"}
+    found = made.module(**batch)
+    assert {name.split("/")[1] for name in found if "/" in name} == {"abacus"}
+    found["loss"].backward()
+    assert made.module.network.rows.row("detection").vectors.grad is None
+    assert made.module.network.rows.row("abacus").vectors.grad is not None
+
+
+class Abacus(TrainTask):
+    spec = TrainTask.spec.model_copy(update={"name": "abacus", "token": "[ABACUS]", "phrasings": ("count {names}",)})
