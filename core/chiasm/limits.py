@@ -28,6 +28,7 @@ class Limits:
     header_bytes: int = 10 * 2**20  # of a safetensors file
     tensors: int = 20_000  # of one safetensors file
     score_s: float = 1_800.0  # of a scoring child process
+    convert_s: float = 600.0  # of the child process that reads a foreign checkpoint
 
 
 LIMITS = Limits()

@@ -10,7 +10,6 @@ import torch
 from chiasm_registry import ChiasmError, Output, Route, TaskTable
 from chiasm_registry.dispatch import dispatch
 from chiasm_registry.outputs import Notice
-from torch import Tensor
 
 from .answer import make_result, not_found
 from .images import ImageSource, OpenedImage
@@ -18,8 +17,8 @@ from .limits import LIMITS, Limits
 from .options import TaskOptions, allowed_tasks, check_threshold, count_of, sampling_of, task_names, task_options
 from .requests import Asked, Clock, Request, opened, pointed_at, requests_of
 from .result import Result
+from .routes import guided_routes, heard_routes, routable
 from .routing.generate import Sampling, Spoken, speak_free
-from .routing.grammar import read_answer
 from .routing.guided import speak_guided
 from .routing.network import Network
 from .routing.sequence import Markers
@@ -73,6 +72,7 @@ class Model:
         labels: Any = None,
         multimask: bool = False,
         threshold: float | None = None,
+        max_objects: int = 100,
     ) -> Any:
         """Masks of every name, each in its box; or, of one image, of what boxes and points show, in their order.
 
@@ -80,9 +80,11 @@ class Model:
         1), in pixels; with them `names` are none, one, or one each, and there is no threshold. `multimask`: three each.
         """
         if names is not None and boxes is None and points is None and labels is None:
-            return self.run(("detection", "segmentation"), image, names, threshold=threshold, multimask=multimask)
+            options = {"threshold": threshold, "multimask": multimask, "max_objects": max_objects}
+            return self.run(("detection", "segmentation"), image, names, **options)
         source, things = pointed_at(image, names, boxes, points, labels, self.limits)
-        asked = TaskOptions.shared(self.table, task_names(self.table, "segmentation"), {"multimask": multimask})
+        options = {"multimask": multimask, "max_objects": max_objects}
+        asked = TaskOptions.shared(self.table, task_names(self.table, "segmentation"), options)
         return self._guided([source], ["segmentation"], things, asked)[0]
 
     def draw(
@@ -107,8 +109,8 @@ class Model:
     ) -> Any:
         """Any task or tasks, guided: each phrase is asked of each image; options are those of the tasks' schemas."""
         names = task_names(self.table, task, without_image=image is None)
-        asked = TaskOptions.shared(self.table, names, options)
-        checked = check_phrases(phrases, max_phrases=self.limits.phrases, max_chars=self.limits.phrase_chars)
+        asked, limits = TaskOptions.shared(self.table, names, options), self.limits
+        checked = check_phrases(phrases, max_phrases=limits.phrases, max_chars=limits.phrase_chars)
         things = [Asked(phrase) for phrase in checked]
         sources, single = ([None], True) if image is None else opened(image, self.limits)
         results = self._guided(sources, names, things, asked)
@@ -169,11 +171,7 @@ class Model:
                 at_once = self.limits.phrases_at_once
                 spoken = speak_guided(self.network, self.markers, prefix, tokens, spelled, tasks, at_once=at_once)
             said = dict(zip(phrases, spoken, strict=True))
-            routes = [
-                self._route(task, thing, said[thing.phrase][task] if thing.phrase else None, asked)
-                for thing in things
-                for task in tasks
-            ]
+            routes = guided_routes(self.network, tasks, things, said, asked)
             results.append(self._answer(look, "", routes, asked, clock))
         return results
 
@@ -195,7 +193,7 @@ class Model:
                 self.markers,
                 prompts,
                 torch.cat([look.tokens for look in looks]) if looks else None,
-                tasks=[self._routable(tasks, request) for request in requests],
+                tasks=[routable(self.table, tasks, self.untrained, bool(r.images)) for r in requests],
                 controls=(*self.tokenizer.control_ids.values(), *unused),
                 sampling=sampling,
                 max_routes=self.limits.routes,
@@ -203,19 +201,9 @@ class Model:
         shared = {name: seconds / len(requests) for name, seconds in clock.seconds.items()}
         return [self._heard(answer, own, asked, shared) for answer, own in zip(answers, seen, strict=True)]
 
-    def _routable(self, tasks: Sequence[str], request: Request) -> list[str]:
-        """Of the allowed tasks those that have weights and, without an image, need none."""
-        trained = [task for task in tasks if task not in self.untrained]
-        return [task for task in trained if request.images or not self.table.by_name(task).spec.needs_image]
-
     def _heard(self, answer: Spoken, looks: Sequence[Look], asked: TaskOptions, shared: Mapping[str, float]) -> Result:
         """One spoken answer read and dispatched on the request's first image."""
-        text, heard = read_answer(answer.ids, self.tokenizer, self.network.rows, self.markers)
-        routes = []
-        for one in heard:
-            count = len(self.network.rows.slot_ids(one.task))
-            slots = answer.hidden[one.first_slot : one.first_slot + count]
-            routes.append(self._route(one.task, Asked(one.phrase), slots, asked, one.span))
+        text, routes = heard_routes(self.network, self.tokenizer, self.markers, answer, asked)
         clock = Clock()
         clock.seconds.update(shared)
         return self._answer(looks[0] if looks else None, text, routes, asked, clock)
@@ -250,14 +238,6 @@ class Model:
             max_objects=asked.max_objects,
             timings=clock.seconds,
         )
-
-    def _route(
-        self, task: str, thing: Asked, slots: Tensor | None, asked: TaskOptions, span: tuple[int, int] | None = None
-    ) -> Route:
-        """One route; without a phrase nothing was said, and its slots are the task's embeddings as they are."""
-        own, shown = self.network.rows.row(task).vectors.detach(), {"boxes": thing.boxes, "points": thing.points}
-        slots, options = own if slots is None else slots, asked.of_task[task]
-        return Route(task=task, phrase=thing.phrase, slots=slots, embeddings=own, span=span, options=options, **shown)
 
     def _prompt(self, question: str, looks: Sequence[Look]) -> tuple[int, ...]:
         counts = [len(look.tokens) for look in looks]

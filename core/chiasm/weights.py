@@ -51,6 +51,9 @@ def fill_core(network: Network, tensors: Mapping[str, Tensor]) -> None:
 def fill_task(network: Network, file: TaskFile) -> None:
     """Put a task's tensors into its rows and its decoder, or change nothing and raise `CheckpointError`."""
     row = network.rows.row(file.name)
+    grow = getattr(network.decoders[file.name], "grow", None)
+    if grow is not None:  # the file may hold a larger variant
+        grow(file.decoder)
     decoder = network.decoders[file.name].state_dict()
     wanted: dict[str, Tensor] = {"rows.input": row.input, "rows.output": row.output, "embeddings": row.vectors}
     given = {"rows.input": file.rows_input, "rows.output": file.rows_output, "embeddings": file.vectors}

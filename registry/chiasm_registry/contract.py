@@ -110,7 +110,11 @@ class Sample:
 
 @runtime_checkable
 class Decoder(Protocol):
-    """An `nn.Module` that turns a scene and its routes into outputs."""
+    """An `nn.Module` that turns a scene and its routes into outputs.
+
+    A decoder with variants of several sizes may have `grow(tensors)`: it is called with the stored tensors by name
+    before they are filled in, and may change its modules to theirs.
+    """
 
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Output]:
         """One output a route, in order; an empty one where nothing is there."""

@@ -27,6 +27,8 @@ COMMANDS = {
     "score": "chiasm.cli.score",
     "train": "chiasm.cli.train",
     "plugins": "chiasm.cli.plugins",
+    "convert": "chiasm.cli.convert",
+    "export": "chiasm.cli.export",
 }
 
 

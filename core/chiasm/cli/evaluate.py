@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, Device, GroundTruth, IouType, ModelName, Overlap
+from .options import AsJson, Device, IouType, ModelName, Overlap
 
 if TYPE_CHECKING:
     from chiasm.evaluate.pictures import PicturePlan
@@ -25,8 +25,8 @@ class Mode(StrEnum):
 
 
 def command(
-    gt: GroundTruth,
-    images: Annotated[Path, typer.Option("--images", help="Folder of its photographs.", show_default=False)],
+    gt: Annotated[Path | None, typer.Option("--gt", help="COCO annotation file: what is there.")] = None,
+    images: Annotated[Path, typer.Option("--images", help="Folder of its photographs.")] = Path(),
     model: ModelName = "nano",
     task: Annotated[str | None, typer.Option("--task", help="Task to measure; fits --iou-type by default.")] = None,
     iou_type: Overlap = IouType.bbox,
@@ -44,12 +44,19 @@ def command(
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="Pictures of each name.")] = 20,
     names: Annotated[str | None, typer.Option("--names", help="Names to draw: 'bus, dog'; else the frequent.")] = None,
+    referring: Annotated[Path | None, typer.Option("--referring", help="Phrases with masks, instead of --gt.")] = None,
 ) -> None:
     """Measure a model on COCO-form data: boxes and masks, or with --judge the pictures it draws."""
     from chiasm.evaluate.coco import read_coco
     from chiasm.evaluate.pictures import PicturePlan
     from chiasm.evaluate.run import Plan
 
+    from .referring import measure
+
+    if referring is not None and gt is None:
+        return measure(referring, images, model, task, limit, device, as_json=as_json, progress=_seen)
+    if gt is None or referring is not None:
+        raise _one_of_two()
     if _draws(task, judge):
         wanted = tuple(name.strip() for name in names.split(",")) if names else ()
         drawn = PicturePlan(read_coco(gt), images, str(task), wanted, seeds, out, skip_missing)
@@ -84,6 +91,16 @@ def _score(plan: Plan, model: str, device: str, *, as_json: bool) -> None:
     for note in (*(notice.text for notice in loaded.notices), *outcome.notes):
         typer.echo(f"chiasm: {note}", err=True)
     typer.echo(json.dumps(outcome.report, ensure_ascii=False) if as_json else as_text(outcome.report, outcome.scores))
+
+
+def _seen(total: int) -> AbstractContextManager[Callable[[int], None]]:
+    return _progress(total, shown=True)
+
+
+def _one_of_two() -> Exception:
+    from chiasm_registry.errors import InputError
+
+    return InputError("give one of --gt FILE and --referring FILE")
 
 
 def _draws(task: str | None, judges: list[str] | None) -> bool:

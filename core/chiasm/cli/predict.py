@@ -1,4 +1,4 @@
-"""`chiasm predict`: find named things in pictures, or ask about them; draws, writes, prints."""
+"""`chiasm predict`: find or outline named things in pictures, or ask about them; draws, writes, prints."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def command(
     find: Annotated[
         list[str] | None, typer.Option(metavar="NAMES", help="What to find: 'cat, red cup'; may be repeated.")
     ] = None,
+    outline: Annotated[
+        list[str] | None, typer.Option(metavar="NAMES", help="What to outline by masks: 'dog, cat'; may be repeated.")
+    ] = None,
     names: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A file of names, one a line; commas belong to the name.")
     ] = None,
-    ask: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Say it in your own words; the model decides.")
-    ] = None,
+    ask: Annotated[str | None, typer.Option(metavar="TEXT", help="Say it in words; the model decides.")] = None,
     model: ModelName = "nano",
     threshold: Annotated[
         float | None, typer.Option(metavar="SCORE", min=0, max=1, help="Least score that is shown.")
@@ -42,8 +43,8 @@ def command(
         bool, typer.Option("--json", help="Print JSON: an object, or an array for several images.")
     ] = False,
 ) -> None:
-    """Find named things in pictures, or ask about them."""
-    phrases = _phrases(find, names, ask)
+    """Find or outline named things in pictures, or ask about them."""
+    phrases = _phrases(find, outline, names, ask)
     from .progress import Progress
     from .report import Report
     from .start import kept_for_good
@@ -55,22 +56,24 @@ def command(
 
             loaded = chiasm.load(model, device=device)
         progress.say("looking")
-        verb, words = (loaded.detect, phrases) if ask is None else (loaded.ask, ask)
-        for source, answer in _answers(partial(verb, threshold=threshold, max_objects=max_objects), images, words):
+        verb = loaded.ask if ask is not None else loaded.segment if outline else loaded.detect
+        asked = partial(verb, threshold=threshold, max_objects=max_objects)
+        for source, answer in _answers(asked, images, phrases or ask or ""):
             with progress.step():
                 report.add(source, answer)
     report.close()
 
 
-def _phrases(find: list[str] | None, names: Path | None, ask: str | None) -> list[str]:
-    """The names to find; empty when something is asked instead."""
-    if sum(given is not None and given != [] for given in (find, names, ask)) != 1:
-        raise InputError("give exactly one of --find NAMES, --names FILE and --ask TEXT")
+def _phrases(find: list[str] | None, outline: list[str] | None, names: Path | None, ask: str | None) -> list[str]:
+    """The names to find or to outline; empty when something is asked instead."""
+    if sum(given is not None and given != [] for given in (find, outline, names, ask)) != 1:
+        raise InputError("give exactly one of --find NAMES, --outline NAMES, --names FILE and --ask TEXT")
     if names is not None:
         return _read_names(names)
-    phrases = [name.strip() for part in find or () for name in part.split(",")]
-    if find and not all(phrases):
-        raise InputError(f"--find {shown(', '.join(find))!r} holds an empty name; write it as 'cat, red cup'")
+    option, parts = ("--outline", outline) if outline else ("--find", find or [])
+    phrases = [name.strip() for part in parts for name in part.split(",")]
+    if parts and not all(phrases):
+        raise InputError(f"{option} {shown(', '.join(parts))!r} holds an empty name; write it as 'cat, red cup'")
     return list(dict.fromkeys(phrases))
 
 

@@ -95,8 +95,9 @@ class Canvas:
         """The picture with every mark; the image it was made from is untouched."""
         colours = colours_by_label(self._asked, [mark.label for mark in self._marks])
         canvas = self._image.copy()
-        for mark in self._marks:
-            self._put_mask(canvas, mark, colours[mark.label])
+        outlines = [self._put_mask(canvas, mark, colours[mark.label]) for mark in reversed(self._marks)]
+        for put in outlines:  # over every tint: where masks overlap, both edges are seen
+            put()
         for mark in reversed(self._marks):  # the first is the surest: it lies on top
             self._put_frame(canvas, mark, colours[mark.label])
         tags = [self._tag(mark.caption) for mark in self._marks]
@@ -112,16 +113,22 @@ class Canvas:
         x0, y0 = min(max(left, 0), width - 1), min(max(top, 0), height - 1)
         return Rect(x0, y0, min(max(right, x0 + 1), width), min(max(bottom, y0 + 1), height))
 
-    def _put_mask(self, canvas: Image.Image, mark: Mark, colour: Colour) -> None:
+    def _put_mask(self, canvas: Image.Image, mark: Mark, colour: Colour) -> Callable[[], None]:
+        """Tint a mask's inside; what comes back draws its edge, dark on both sides so that it is seen on any ground."""
         if mark.mask is None or (tight := mark.mask.box()) is None:
-            return
+            return lambda: None
         room = 3 * self.line + 2  # the outline lies half outside
         x0, y0, x1, y1 = self._area(tight.xyxy)
         area = (max(0, x0 - room), max(0, y0 - room), min(canvas.width, x1 + room), min(canvas.height, y1 + room))
         whole = Image.fromarray(mark.mask.numpy().astype("uint8") * 255)
         stencil = whole.resize(canvas.size, Image.Resampling.NEAREST).crop(area) if self.scale > 1 else whole.crop(area)
         canvas.paste(colour, area[:2], faded(stencil, 0.42))
-        canvas.paste(colour, area[:2], outline(stencil, self.line))
+
+        def edge() -> None:
+            canvas.paste(INK, area[:2], faded(outline(stencil, 2 * self.line), 0.5))
+            canvas.paste(colour, area[:2], outline(stencil, self.line))
+
+        return edge
 
     def _put_frame(self, canvas: Image.Image, mark: Mark, colour: Colour) -> None:
         x0, y0, x1, y1 = mark.area

@@ -94,13 +94,14 @@ def read_coco(path: str | Path, limits: Limits = LIMITS) -> CocoSet:
 
 
 def _images(value: Any, name: str) -> tuple[CocoImage, ...]:
-    images = read_rows(value, name, "images", _image)
+    images = read_rows(value, name, "images", read_image)
     refuse_twice((image.id for image in images), name, "image id")
     refuse_twice((image.file_name for image in images if image.file_name is not None), name, "file_name")
     return images
 
 
-def _image(row: dict[str, Any]) -> CocoImage:
+def read_image(row: dict[str, Any]) -> CocoImage:
+    """One row of `images`; a RowError says what is wrong with it."""
     size_hw = rows.side(row, "height"), rows.side(row, "width")
     if size_hw[0] * size_hw[1] > MAX_PIXELS:
         raise RowError(f"{size_hw[1]} x {size_hw[0]} pixels are more than masks can count; at most 2^31 - 1")

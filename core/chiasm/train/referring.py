@@ -103,10 +103,15 @@ class Referrer:
         fitting = [
             (name, at)
             for name, at in facts.by_name.items()
-            if len(at) >= least and name in self.asker.words.canonical and facts.covers((name,))
+            if len(at) >= least and self._sayable(name, facts)
             and not any(facts.objects[k].crowd for k in at)
         ]
         return pick(fitting, rng) if fitting else None
+
+    def _sayable(self, name: str, facts: Facts) -> bool:
+        """A thing one can count, all of which are labelled here."""
+        word = self.asker.words.canonical.get(name)
+        return word is not None and word.number == "count" and facts.covers((name,))
 
     def _by_place(self, facts: Facts, rng: random.Random) -> Referred | None:
         found = self._several(facts, rng)
@@ -204,8 +209,7 @@ class Referrer:
         alone = [
             (name, at[0])
             for name, at in facts.by_name.items()
-            if len(at) == 1 and not facts.objects[at[0]].crowd and name in self.asker.words.canonical
-            and facts.covers((name,))
+            if len(at) == 1 and not facts.objects[at[0]].crowd and self._sayable(name, facts)
         ]
         return pick(alone, rng) if alone else None
 

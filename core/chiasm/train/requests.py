@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from .asking import Asker, Facts
-from .language import Phrasing, draw, phrased_lines, phrasing, phrasings, pick, table
+from .language import phrasings, pick
 from .plain import caption_of, count_of, everything_of, question_of, yes_no_of
 from .referring import Referred, Referrer
 from .verbs import Chain, Verb, Verbs
@@ -105,11 +105,15 @@ class Composer:
         kinds = ("guided", "find", "task", "everything", "caption", "count", "yes_no", "question", "refer", "chained")
         self._kinds = [(kind, float(getattr(self.mix, kind))) for kind in kinds]
 
+    def facts(self, record: Record, objects: Sequence[SampleObject]) -> Facts:
+        """What is true of a view that shows these objects."""
+        return Facts(record, objects, self.words.names)
+
     def compose(
         self, record: Record, objects: Sequence[SampleObject], rng: random.Random, kind: str | None = None
     ) -> Request:
         """One request of `kind` (drawn from the mix if None) about the objects that remain in view."""
-        facts = Facts(record, objects, self.words.names)
+        facts = self.facts(record, objects)
         kind = kind or self._drawn(facts, rng)
         if kind in ("find", "everything") and not self.verbs.finder:
             kind = "task"
@@ -213,46 +217,3 @@ def listed(opening: str, routed: Sequence[Routed]) -> tuple[str | Routed, ...]:
             answer.append(" and " if at == len(routed) - 1 else ", ")
         answer.append(item)
     return (*answer, ".")
-
-
-def language_texts(names: Sequence[str] = (), tasks: Sequence[TaskSpec] = ()) -> Iterator[str]:
-    """Texts for the training of a tokenizer: every word, every phrasing in some readings, every fixed answer.
-
-    `tasks` add how they are asked; one that is trained later then finds its words whole.
-    """
-    rng = random.Random(0)
-    words = Words(names or tuple(table("names.yaml")["same"]))
-    for word in words.every():
-        yield word.text
-        yield word.plural
-    for file in ("find.yaml", "everything.yaml", "caption.yaml", "count.yaml", "yes_no.yaml", "seen.yaml"):
-        for group, rows in table(file).items():
-            if isinstance(rows, dict):
-                yield from rows.values()
-            else:
-                yield from _readings(phrasings(file, group), rng)
-    for number, group in enumerate(table("questions.yaml")):
-        yield group["answer"]
-        yield from _readings(phrasings("questions.yaml", number), rng)
-        if "lines" in group:
-            yield from _readings(phrased_lines(group["lines"]), rng)
-    for spec in tasks:
-        yield from _readings([phrasing(template) for template in spec.phrasings], rng)
-    for _ in range(2000):
-        yield FindPrompt([words.invented(rng), words.unknown(rng)], rng).write()[0]
-    yield from _strings(table("refer.yaml"))
-    yield from ("I looked for", "I see nothing that I know.", "There are no", "There is one", "Yes, there is a")
-    yield from (f"There are {number} of them." for number in range(2, 13))
-
-
-def _strings(value: Any) -> Iterator[str]:
-    if isinstance(value, str):
-        yield value
-    else:
-        for part in value.values() if isinstance(value, dict) else value:
-            yield from _strings(part)
-
-
-def _readings(templates: Sequence[Phrasing], rng: random.Random) -> Iterator[str]:
-    for template in templates:
-        yield from (draw(template, rng) for _ in range(8))

@@ -123,7 +123,7 @@ def to_device(value: Any, device: torch.device) -> Any:
 def _leave_signals_to_the_parent(worker: int) -> None:
     """Ctrl-C reaches every process of the terminal, SIGTERM often the whole group; only the parent decides.
 
-    It needs its workers to finish a step before it saves. It may end them too: SIGTERM then takes effect a little later.
+    It needs its workers to finish a step before it saves. It may end them too: SIGTERM then takes effect later.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: signal.alarm(GRACE_S) and None)

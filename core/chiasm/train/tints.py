@@ -30,6 +30,7 @@ def tint_row(name: str) -> tuple[float, ...]:
 
 def tinted(colours: Tensor, opacity: Tensor, rows: Tensor) -> Tensor:
     """(K, 3, h, w) colours, multiplied by their opacity (K, 1, h, w), in the tints of `rows` (K, 5)."""
-    scale, lift, strength = (part[..., None, None] for part in rows.split([3, 1, 1], 1))
+    scale, lift, strength = (rows[:, part, None, None] for part in (slice(0, 3), slice(3, 4), slice(4, 5)))
     plain = (colours.mean(1, keepdim=True) * scale + lift * opacity).minimum(opacity)
-    return colours + strength * (plain - colours)
+    mixed: Tensor = colours + strength * (plain - colours)
+    return mixed

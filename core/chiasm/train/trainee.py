@@ -25,8 +25,8 @@ from .data import Record
 from .induction import seed_induction
 from .initial import frozen_trunk, read_initial, start_seeing, start_trunk
 from .optimizer import rate_factor
-from .requests import language_texts
 from .step import Pictures, Step
+from .texts import language_texts
 
 _INIT_SEED = 0
 _SHARD_BYTES = 12 * 2**20  # files that a repository and a slow line can take

@@ -8,19 +8,24 @@ import torch
 from chiasm_registry import Masks, Route, ScoredMask
 from torch import Tensor
 
-from .asking import Ask
+from .asking import Ask, Four
 from .cleaning import clean
 from .regions import around
 from .runs import as_mask, enlarged
 
 
 def answer(
-    route: Route, asks: Sequence[Ask], logits: Tensor, quality: Tensor, size_hw: tuple[int, int], view: int
+    route: Route,
+    asks: Sequence[Ask],
+    logits: Tensor,
+    quality: Tensor,
+    regions: Sequence[Four],
+    size_hw: tuple[int, int],
 ) -> Masks:
     """The masks of one route in the order of its prompts; of a phrase alone only what reaches the threshold.
 
-    `logits` (n, 4, g, g) lie over the prompts' regions, `quality` (n, 4) are the predicted IoUs. A score is the
-    predicted IoU times how sure the prompt itself was.
+    `logits` (n, 4, g, g) lie over `regions`, xyxy in pixels of the original; `quality` (n, 4) are the predicted IoUs. A
+    score is the predicted IoU times how sure the prompt itself was.
     """
     several = route.options is not None and route.options.multimask
     threshold = route.options.threshold if route.options is not None else 0.0
@@ -32,16 +37,15 @@ def answer(
             alone = ask.box is None and not ask.places
             if alone and (score < threshold or not bool((logits[k, choice] > 0).any())):
                 continue
-            items.append(_item(ask, logits[k, choice], score, size_hw, view, of=ask.of if rank == 0 else None))
+            edges = enlarged(torch.from_numpy(clean(logits[k, choice].numpy())), regions[k], size_hw)
+            mask = as_mask(edges, size_hw)
+            items.append(ScoredMask(mask=mask, score=score, box=mask.box(), of=ask.of if rank == 0 else None))
     return Masks(items=tuple(items))
 
 
-def _item(
-    ask: Ask, logits: Tensor, score: float, size_hw: tuple[int, int], view: int, of: int | None
-) -> ScoredMask:
+def regions_of(asks: Sequence[Ask], size_hw: tuple[int, int], view: int) -> list[Four]:
+    """Where the small decoder's logits lie, in pixels of the original."""
     whole = (0.0, 0.0, float(view), float(view))
-    region = whole if ask.box is None else tuple(around(torch.tensor(ask.box)).tolist())
-    scale = (size_hw[1] / view, size_hw[0] / view) * 2
-    place = [edge * factor for edge, factor in zip(region, scale, strict=True)]
-    mask = as_mask(enlarged(torch.from_numpy(clean(logits.numpy())), place, size_hw), size_hw)
-    return ScoredMask(mask=mask, score=score, box=mask.box(), of=of)
+    scale = torch.tensor([size_hw[1] / view, size_hw[0] / view] * 2)
+    boxes = [whole if ask.box is None else tuple(around(torch.tensor(ask.box)).tolist()) for ask in asks]
+    return [tuple((torch.tensor(box) * scale).tolist()) for box in boxes]

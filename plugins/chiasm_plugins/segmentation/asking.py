@@ -66,6 +66,26 @@ def asks_of(route: Route, present: float, size_hw: tuple[int, int], view: int) -
     ]
 
 
+def best_asks(asked: Sequence[Sequence[Ask]], most: int) -> list[list[Ask]]:
+    """The masks of an image with at most `most` of boxes that another task found, the surest of all phrases.
+
+    A result holds no more objects than that, and eighty phrases may have thousands of boxes that are hardly believed.
+    """
+    scores = sorted((ask.given for asks in asked for ask in asks if ask.of is not None), reverse=True)
+    if len(scores) <= most:
+        return [list(asks) for asks in asked]
+    kept, room = [], most - sum(score > scores[most - 1] for score in scores)  # for those as sure as the last one
+    for asks in asked:
+        own = []
+        for ask in asks:
+            last = ask.of is not None and ask.given == scores[most - 1]
+            if ask.of is None or ask.given > scores[most - 1] or (last and room > 0):
+                own.append(ask)
+                room -= last
+        kept.append(own)
+    return kept
+
+
 def found_box(logits: Tensor, ask: Ask, view: int) -> Four | None:
     """The box of the piece of a whole view's mask that holds a clicked point, or of its largest; None if it is empty.
 

@@ -15,9 +15,10 @@ import torch
 from chiasm_registry import CoreInfo, Masks, Route, Scene
 from torch import Tensor, nn
 
-from .answers import answer
-from .asking import Ask, asks_of, found_box
+from .answers import answer, regions_of
+from .asking import Ask, asks_of, best_asks, found_box
 from .embedding import CHANNELS, Block, Embedding, Seen
+from .large import Large, large_shapes
 from .losses import LossWeights, loss_weights, mask_losses
 from .regions import around, into, look
 from .sam import FineMaskDecoder, Prompts
@@ -45,6 +46,8 @@ class SegmentationDecoder(nn.Module):
 
     def __init__(self, core: CoreInfo) -> None:
         super().__init__()
+        self.strides = tuple(info.stride for info in core.maps)
+        self.large: Large | None = None
         self.embedding = Embedding(core)
         self.nearer = Block(CHANNELS)  # on a prompt's own grid, where a thing has the size it has for all prompts
         self.prompts = Prompts(CHANNELS, GRID, SIDE)
@@ -88,31 +91,44 @@ class SegmentationDecoder(nn.Module):
     @torch.no_grad()
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Masks]:
         """Masks of every route: one a box, one a set of points, or one of all that the phrase means."""
-        seen = self._seen(scene)
-        present = self.there(torch.stack([route.slots for route in routes])).float().sigmoid().tolist()
-        asked = [asks_of(route, there, scene.size_hw, seen.view) for route, there in zip(routes, present, strict=True)]
+        view = scene.maps[0].shape[-1] * self.strides[0]
+        present = [1.0] * len(routes)
+        if self.large is None:
+            present = self.there(torch.stack([route.slots for route in routes])).float().sigmoid().tolist()
+        asked = [asks_of(route, there, scene.size_hw, view) for route, there in zip(routes, present, strict=True)]
+        asked = best_asks(asked, max(_limit(route) for route in routes))
         asks = [ask for of_route in asked for ask in of_route]
         slots = [route.slots for route, of_route in zip(routes, asked, strict=True) for _ in of_route]
+        if self.large is None:
+            asks, logits, quality = self._answered_twice(self._seen(scene, view), asks, slots)
+            regions = regions_of(asks, scene.size_hw, view)
+        else:
+            logits, quality = self.large.answered(scene, asks, view)
+            regions = [self.large.region(scene.size_hw)] * len(asks)
+        answers, start = [], 0
+        for route, of_route in zip(routes, asked, strict=True):
+            own = slice(start, start + len(of_route))
+            answers.append(answer(route, asks[own], logits[own], quality[own], regions[own], scene.size_hw))
+            start = own.stop
+        return answers
+
+    def _answered_twice(
+        self, seen: Seen, asks: list[Ask], slots: Sequence[Tensor]
+    ) -> tuple[list[Ask], Tensor, Tensor]:
+        """Every prompt answered, and clicks once more in the region of what they found, which their asks then have."""
         logits, quality = self._answered(seen, asks, slots)
         clicks = [k for k, ask in enumerate(asks) if ask.box is None and ask.places]
-        if clicks:  # once more, in the region of what was found
+        if clicks:
             for k in clicks:
                 asks[k] = replace(asks[k], box=found_box(logits[k, 0], asks[k], seen.view))
             better = self._answered(seen, [asks[k] for k in clicks], [slots[k] for k in clicks])
             logits[clicks], quality[clicks] = better
-        answers, start = [], 0
-        for route, of_route in zip(routes, asked, strict=True):
-            own = slice(start, start + len(of_route))
-            answers.append(answer(route, asks[own], logits[own], quality[own], scene.size_hw, seen.view))
-            start = own.stop
-        return answers
+        return asks, logits, quality
 
-    def _seen(self, scene: Scene) -> Seen:
+    def _seen(self, scene: Scene, view: int) -> Seen:
         """The image's embedding, made at the first call."""
         if "seen" not in scene.memo:
-            finest = scene.maps[0]
-            view = finest.shape[-1] * self.embedding.strides[0]
-            pixels = scene.pixels(view)[None].to(finest.dtype)
+            pixels = scene.pixels(view)[None].to(scene.maps[0].dtype)
             scene.memo["seen"] = self.see([m[None] for m in scene.maps], pixels)
         seen: Seen = scene.memo["seen"]
         return seen
@@ -141,6 +157,15 @@ class SegmentationDecoder(nn.Module):
         heard = torch.tensor([ask.heard for ask in asks]).to(slots.device)
         return Prompted(regions[None], tokens[None, ..., :2], tokens[None, ..., 2].long(), slots[None], heard[None])
 
+    def grow(self, tensors: Mapping[str, Tensor]) -> None:
+        """Become a whole SAM if that is what is stored; see large.py."""
+        shapes = large_shapes(tensors)
+        if shapes:
+            for name in [name for name, _ in self.named_children()]:
+                delattr(self, name)
+            del self.silence, self.place
+            self.large = Large(shapes)
+
     def prepare(self, options: Mapping[str, Any], initial: Mapping[str, Tensor]) -> None:
         """Loss weights and the mixture of prompts from the config; published weights hold nothing for masks."""
         self.weights = loss_weights(options)
@@ -149,7 +174,11 @@ class SegmentationDecoder(nn.Module):
         self, scenes: Sequence[Scene], routes: Sequence[Sequence[Route]], targets: Sequence[Sequence[MaskTarget]]
     ) -> Mapping[str, Tensor]:
         """Mask, box-supervised, quality and presence losses of a batch."""
-        view = scenes[0].maps[0].shape[-1] * self.embedding.strides[0]
+        view = scenes[0].maps[0].shape[-1] * self.strides[0]
         maps = [torch.stack(level) for level in zip(*(scene.maps for scene in scenes), strict=True)]
         pixels = torch.stack([scene.pixels(view) for scene in scenes])
         return mask_losses(self, self.see(maps, pixels), pixels, routes, targets)
+
+
+def _limit(route: Route) -> int:
+    return 100 if route.options is None else int(route.options.max_objects)

@@ -70,7 +70,8 @@ def united(parts: Sequence[Edges]) -> Edges:
     order = np.lexsort((-steps, places))  # what begins at a place comes before what ends there
     depth = np.cumsum(steps[order])
     edge = (depth == 0) | ((depth == 1) & (steps[order] == 1))
-    return places[order][edge]
+    edges: Edges = places[order][edge]
+    return edges
 
 
 def as_mask(edges: Edges, size_hw: tuple[int, int]) -> Mask:

@@ -46,6 +46,7 @@ _modeling, _build = _submodules("modeling", "build_sam")
 PromptEncoder: Any = _modeling.PromptEncoder
 MaskDecoder: Any = _modeling.MaskDecoder
 TwoWayTransformer: Any = _modeling.TwoWayTransformer
+ImageEncoderViT: Any = _modeling.ImageEncoderViT
 Sam: Any = _modeling.Sam
 variants: dict[str, Any] = _build.sam_model_registry
 

@@ -1,4 +1,4 @@
-"""Promises of `chiasm.train.referring`: a phrase for one thing means one thing, and a chain ends in the tasks it asks."""
+"""Promises of `chiasm.train.referring`: a phrase for one thing means one, and a chain ends in the tasks it asks."""
 
 from __future__ import annotations
 

@@ -14,7 +14,8 @@ import pytest
 from chiasm.train.data import Record
 from chiasm.train.language import lines, phrasings, table
 from chiasm.train.plain import clean
-from chiasm.train.requests import Composer, Mix, Request, Routed, language_texts
+from chiasm.train.requests import Composer, Mix, Request, Routed
+from chiasm.train.texts import language_texts
 from chiasm.train.words import Words, article, pluralise, pseudo_word
 from chiasm_registry import Output, TaskSpec, TrainingError
 from chiasm_registry.contract import SampleObject

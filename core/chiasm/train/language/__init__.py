@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, TypeVar
@@ -58,3 +58,12 @@ def draw(template: Phrasing, rng: random.Random) -> str:
 def pick(choices: Sequence[T], rng: random.Random) -> T:
     """One of `choices`; `random.choice` costs twice as much."""
     return choices[int(rng.random() * len(choices))]
+
+
+def texts_in(value: Any) -> Iterator[str]:
+    """Every text of a table, however deep."""
+    if isinstance(value, str):
+        yield value
+        return
+    for part in value.values() if isinstance(value, dict) else value:
+        yield from texts_in(part)

@@ -1,0 +1,31 @@
+"""`chiasm convert`: weights that others published, as files of chiasm; pickles are read and never run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .options import ModelName
+
+app = typer.Typer(help="Make files of chiasm from others' weights.", no_args_is_help=True)
+
+
+@app.callback()
+def _convert() -> None:
+    """Make files of chiasm from others' weights."""
+
+
+@app.command("sam")
+def sam(
+    checkpoint: Annotated[Path, typer.Argument(metavar="CHECKPOINT", help="A .pth file of segment-anything.")],
+    out: Annotated[Path, typer.Argument(metavar="OUT", help="The task file to write, NAME.safetensors.")],
+    model: ModelName = "nano",
+) -> None:
+    """Segment Anything (vit_b, vit_l, vit_h) as a task file for `chiasm.load(..., tasks_from=[OUT])`."""
+    from chiasm.checkpoint.sam import convert_sam
+    from chiasm.models import model_folder
+
+    count = convert_sam(checkpoint, out, model_folder(model))
+    typer.echo(f"{count} tensors in {out}; load them with chiasm.load({model!r}, tasks_from=[{str(out)!r}])")

@@ -1,0 +1,117 @@
+"""Results as the files of other tools: COCO's annotations, YOLO's segmentation labels, LabelMe's JSON.
+
+The last two know polygons only: holes are filled, and an outline may be off by `TOLERANCE_PX`. An object without a mask
+is given by its box.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from chiasm_registry.errors import InputError, shown
+
+from .files import write_whole
+from .polygons import Polygon, joined, mask_to_polygons
+from .result import Object, Result
+
+TOLERANCE_PX = 0.75
+FORMATS = ("coco", "yolo", "labelme")
+
+
+def result_to_yolo(result: Result, names: Sequence[str]) -> str:
+    """A line an object: its label's place in `names`, then x, y, ... of one polygon in shares of width and height.
+
+    Pieces of one object are joined by bridges without width. An object whose label is not in `names` is refused.
+    """
+    height, width = _size_of(result)
+    lines = []
+    for thing in result.objects:
+        if thing.label not in names:
+            raise InputError(f"no class for {shown(thing.label)!r}; names must hold every label")
+        polygons = _outlines(thing)
+        if polygons:
+            numbers = [f"{value:.6g}" for x, y in joined(polygons) for value in (x / width, y / height)]
+            lines.append(" ".join([str(list(names).index(thing.label)), *numbers]))
+    return "".join(f"{line}\n" for line in lines)
+
+
+def result_to_labelme(result: Result) -> dict[str, Any]:
+    """LabelMe's object (version 5): a polygon a piece, those of one object under one `group_id`."""
+    height, width = _size_of(result)
+    shapes = []
+    for number, thing in enumerate(result.objects):
+        for polygon in _outlines(thing):
+            shapes.append(
+                {
+                    "label": thing.label,
+                    "points": [list(corner) for corner in polygon],
+                    "group_id": number,
+                    "description": "" if thing.score is None else f"score {thing.score:.4f}",
+                    "shape_type": "polygon",
+                    "flags": {},
+                }
+            )
+    return {
+        "version": "5.5.0",
+        "flags": {},
+        "shapes": shapes,
+        "imagePath": Path(result.source).name if result.source else "",
+        "imageData": None,
+        "imageHeight": height,
+        "imageWidth": width,
+    }
+
+
+def write_results(results: Mapping[str, Result], kind: str, folder: str | os.PathLike[str]) -> list[Path]:
+    """Write results, by the name that their files shall have, as `kind` into `folder`; the files."""
+    if kind not in FORMATS:
+        raise InputError(f"no format {shown(kind, 40)!r}; there are {', '.join(FORMATS)}")
+    folder = Path(folder)
+    labels = list(dict.fromkeys(label for result in results.values() for label in result.labels))
+    if kind == "coco":
+        files = {"annotations.json": json.dumps(_coco(results, labels))}
+    elif kind == "yolo":
+        files = {f"{name}.txt": result_to_yolo(result, labels) for name, result in results.items()}
+        files["classes.txt"] = "".join(f"{label}\n" for label in labels)
+    else:
+        files = {f"{name}.json": json.dumps(result_to_labelme(result), indent=1) for name, result in results.items()}
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in files.items():
+        write_whole(folder / name, text.encode("utf-8"))
+    return [folder / name for name in files]
+
+
+def _coco(results: Mapping[str, Result], labels: Sequence[str]) -> dict[str, Any]:
+    """A COCO annotation file."""
+    ids = {label: number for number, label in enumerate(labels, 1)}
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    for number, (name, result) in enumerate(results.items(), 1):
+        height, width = _size_of(result)
+        file = Path(result.source).name if result.source else name
+        images.append({"id": number, "file_name": file, "height": height, "width": width})
+        for record in result.to_coco(number, ids):
+            box = record["bbox"]
+            own = {"id": len(annotations) + 1, "iscrowd": 0, "area": box[2] * box[3]}
+            annotations.append({**own, **record})
+    categories = [{"id": number, "name": label} for label, number in ids.items()]
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _outlines(thing: Object) -> list[Polygon]:
+    if thing.mask is not None:
+        return mask_to_polygons(thing.mask.numpy(), TOLERANCE_PX)[0]
+    if thing.box is None:
+        return []
+    x0, y0, x1, y1 = thing.box.xyxy
+    return [[(x0, y0), (x1, y0), (x1, y1), (x0, y1)]]
+
+
+def _size_of(result: Result) -> tuple[int, int]:
+    if result.size_hw is None:
+        raise InputError("a result without an image has no outlines to export")
+    return result.size_hw

@@ -1,0 +1,71 @@
+"""Routes: what was said of a phrase, with the slots behind each of its tasks, ready to be dispatched."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from chiasm_registry import Route, TaskTable
+from torch import Tensor
+
+from .options import TaskOptions
+from .requests import Asked
+from .routing.generate import Spoken
+from .routing.grammar import read_answer
+from .routing.network import Network
+from .routing.sequence import Markers
+from .text import Tokenizer
+
+
+def routable(table: TaskTable, tasks: Sequence[str], untrained: Collection[str], seeing: bool) -> list[str]:
+    """Of the allowed tasks those that have weights and, without an image, need none."""
+    trained = [task for task in tasks if task not in untrained]
+    return [task for task in trained if seeing or not table.by_name(task).spec.needs_image]
+
+
+def guided_routes(
+    network: Network,
+    tasks: Sequence[str],
+    things: Sequence[Asked],
+    said: Mapping[str, Mapping[str, Tensor]],
+    asked: TaskOptions,
+) -> list[Route]:
+    """One for each thing and task; `said` holds each phrase's slots (K, D) by task."""
+    return [
+        _route(network, task, thing, said[thing.phrase][task] if thing.phrase else None, asked)
+        for thing in things
+        for task in tasks
+    ]
+
+
+def heard_routes(
+    network: Network, tokenizer: Tokenizer, markers: Markers, answer: Spoken, asked: TaskOptions
+) -> tuple[str, list[Route]]:
+    """The text of a spoken answer, and what it routed."""
+    text, heard = read_answer(answer.ids, tokenizer, network.rows, markers)
+    routes = []
+    for one in heard:
+        slots = answer.hidden[one.first_slot : one.first_slot + len(network.rows.slot_ids(one.task))]
+        routes.append(_route(network, one.task, Asked(one.phrase), slots, asked, one.span))
+    return text, routes
+
+
+def _route(
+    network: Network,
+    task: str,
+    thing: Asked,
+    slots: Tensor | None,
+    asked: TaskOptions,
+    span: tuple[int, int] | None = None,
+) -> Route:
+    """One route; without a phrase nothing was said, and its slots are the task's embeddings as they are."""
+    own = network.rows.row(task).vectors.detach()
+    return Route(
+        task=task,
+        phrase=thing.phrase,
+        slots=own if slots is None else slots,
+        embeddings=own,
+        span=span,
+        boxes=thing.boxes,
+        points=thing.points,
+        options=asked.of_task[task],
+    )

@@ -1,0 +1,132 @@
+"""Promises of `polygons` and `exchange`: outlines that fill to the mask again, files that other tools read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from chiasm import Object, Result
+from chiasm.cli.app import run
+from chiasm.evaluate.coco import read_coco
+from chiasm.exchange import result_to_labelme, result_to_yolo, write_results
+from chiasm.polygons import joined, mask_to_polygons
+from chiasm_registry import Box, InputError, Mask
+from PIL import Image, ImageDraw
+
+SIZE = (60, 80)
+
+
+def filled(polygons: list[list[tuple[float, float]]], size_hw: tuple[int, int] = SIZE) -> np.ndarray:
+    """The pixels whose middles lie inside, looked up in a drawing eight times as large."""
+    canvas = Image.new("1", (8 * size_hw[1], 8 * size_hw[0]))
+    draw = ImageDraw.Draw(canvas)
+    for polygon in polygons:
+        draw.polygon([(8 * x - 0.5, 8 * y - 0.5) for x, y in polygon], fill=1)
+    return np.asarray(canvas, dtype=bool)[4::8, 4::8]
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> float:
+    return float((a & b).sum() / max(1, (a | b).sum()))
+
+
+def blob(x: float, y: float, rx: float, ry: float) -> np.ndarray:
+    rows, columns = np.mgrid[: SIZE[0], : SIZE[1]] + 0.5
+    return ((columns - x) / rx) ** 2 + ((rows - y) / ry) ** 2 < 1
+
+
+ONE, TWO = blob(20, 20, 15, 12), blob(55, 40, 14, 16)
+
+
+def result() -> Result:
+    objects = (
+        Object(label="dog", score=0.9, mask=Mask.from_numpy(ONE), task="segmentation"),
+        Object(label="cat", score=None, mask=Mask.from_numpy(ONE | TWO), task="segmentation"),
+        Object(label="cat", score=0.5, box=Box(xyxy=(5.0, 6.0, 30.0, 40.0)), task="detection"),
+    )
+    return Result(source="pictures/one.jpg", size_hw=SIZE, objects=objects)
+
+
+def test_one_pixel_is_a_square_of_side_one() -> None:
+    mask = np.zeros((4, 5), dtype=bool)
+    mask[2, 3] = True
+    (square,), holes = mask_to_polygons(mask)
+    assert sorted(square) == [(3.0, 2.0), (3.0, 3.0), (4.0, 2.0), (4.0, 3.0)]
+    assert holes == []
+
+
+def test_pieces_holes_and_touching_corners_are_told_apart() -> None:
+    mask = np.zeros((9, 9), dtype=bool)
+    mask[0:5, 0:5] = True
+    mask[2, 2] = False
+    mask[5:7, 5:7] = True  # touches the first at a corner
+    pieces, holes = mask_to_polygons(mask)
+    assert [len(piece) for piece in pieces] == [4, 4]
+    assert len(holes) == 1
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 0.75])
+def test_outlines_fill_to_the_mask_again(tolerance: float) -> None:
+    pieces, _ = mask_to_polygons(ONE | TWO, tolerance)
+    assert overlap(filled(pieces), ONE | TWO) > 0.93
+    assert overlap(filled([joined(pieces)]), ONE | TWO) > 0.9
+
+
+def test_tolerance_leaves_out_corners() -> None:
+    assert len(mask_to_polygons(ONE, 0.75)[0][0]) < 0.75 * len(mask_to_polygons(ONE)[0][0])
+
+
+def test_nothing_has_no_outline() -> None:
+    assert mask_to_polygons(np.zeros(SIZE, dtype=bool)) == ([], [])
+
+
+def test_yolo_lines_are_read_back_by_supervision(tmp_path: Path) -> None:
+    supervision = pytest.importorskip("supervision")
+    for folder in ("images", "labels"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", SIZE[::-1]).save(tmp_path / "images" / "one.png")
+    (tmp_path / "labels" / "one.txt").write_text(result_to_yolo(result(), ["dog", "cat"]))
+    (tmp_path / "data.yaml").write_text("names: [dog, cat]\nnc: 2\n")
+    data = supervision.DetectionDataset.from_yolo(
+        str(tmp_path / "images"), str(tmp_path / "labels"), str(tmp_path / "data.yaml"), force_masks=True
+    )
+    ((_, _, found),) = list(data)
+    assert found.class_id.tolist() == [0, 1, 1]
+    assert overlap(found.mask[0], ONE) > 0.9
+    assert overlap(found.mask[1], ONE | TWO) > 0.85
+
+
+def test_labelme_keeps_the_pieces_of_one_thing_together() -> None:
+    told = result_to_labelme(result())
+    assert (told["imageHeight"], told["imageWidth"], told["imagePath"]) == (*SIZE, "one.jpg")
+    assert [shape["group_id"] for shape in told["shapes"]] == [0, 1, 1, 2]
+    again = filled([[(x, y) for x, y in shape["points"]] for shape in told["shapes"] if shape["group_id"] == 1])
+    assert overlap(again, ONE | TWO) > 0.93
+
+
+def test_coco_is_read_back_by_our_own_reader(tmp_path: Path) -> None:
+    (path,) = write_results({"one": result()}, "coco", tmp_path)
+    truth = read_coco(path)
+    assert [category.name for category in truth.categories] == ["dog", "cat"]
+    assert truth.annotations[1].mask == Mask.from_numpy(ONE | TWO).rle
+
+
+def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no class for 'dog'"):
+        result_to_yolo(result(), ["cat"])
+    with pytest.raises(InputError, match="no format 'voc'"):
+        write_results({"one": result()}, "voc", tmp_path)
+    with pytest.raises(InputError, match="without an image"):
+        result_to_labelme(Result())
+
+
+def test_the_command_writes_a_file_an_image(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "one.json").write_text(result().to_json())
+    out = tmp_path / "out"
+    assert run(["export", str(tmp_path / "one.json"), "--to", "yolo", "--out", str(out)]) == 0
+    assert sorted(path.name for path in out.iterdir()) == ["classes.txt", "one.txt"]
+    assert run(["export", str(tmp_path / "one.json"), "--to", "labelme", "--out", str(out)]) == 0
+    assert json.loads((out / "one.json").read_text())["version"] == "5.5.0"
+    assert run(["export", str(tmp_path / "none.json"), "--to", "coco", "--out", str(out)]) == 2
+    assert "cannot read the result" in capsys.readouterr().err
