@@ -36,7 +36,7 @@ class Training:
     texture: float = 0.2  # of the enlarger, perceptual
     draws: float = 512  # crops a step
     balance: float = 0.5  # a kind with n crops is drawn as often as n to this power says
-    clarity: float = 2.0  # a crop is drawn by the frozen detector's score to this power; 0: all of a kind alike
+    clarity: float = 2.0  # a crop is drawn by how clear the frozen detector finds it, to this power; 0: all alike
     bank: float = 8192  # crops that are kept
     smallest_px: float = 60  # of a box's longer side in the view
     repaint: float = 0.3  # share of painted things whose crop changes colour

@@ -165,3 +165,20 @@ def test_nothing_of_training_is_saved() -> None:
     decoder.harvest([scene(maps=True)], [[PictureTarget((), THINGS)]])
     assert set(decoder.state_dict()) == names
     assert not any(isinstance(module, (Features, Clarity)) for module in nn.Module.modules(decoder))
+
+
+def test_a_thing_is_clear_where_its_own_kind_is_seen_best() -> None:
+    """Of two boxes with the same score of their own kind, the one that shows more of another is less clear."""
+    clarity = Clarity(random_weights())
+    with torch.no_grad():
+        for parameter in clarity.parameters():
+            parameter.zero_()
+        for tower in clarity.towers:
+            tower.kinds.bias.fill_(-9.0)  # type: ignore[union-attr,operator]
+            tower.kinds.bias[KIND_OF["dog"]] = 0.0  # type: ignore[index,operator,union-attr]
+            tower.kinds.bias[KIND_OF["cat"]] = -1.0  # type: ignore[index,operator,union-attr]
+    maps = [torch.zeros(1, 96, side, side) for side in (56, 28, 14, 7)]
+    box = torch.tensor([[100.0, 100.0, 300.0, 300.0]] * 2)
+    dog, cat = clarity(maps, torch.zeros(2).long(), box, torch.tensor([KIND_OF["dog"], KIND_OF["cat"]])).tolist()
+    assert dog == pytest.approx(0.5)
+    assert cat == pytest.approx(0.2689**2 / 0.5, abs=1e-3)
