@@ -48,7 +48,7 @@ class Clarity(nn.Module):
 
     @torch.no_grad()
     def forward(self, maps: Sequence[Tensor], row: Tensor, boxes_xyxy: Tensor, kinds: Tensor) -> Tensor:
-        """(n,) how surely a thing is what one sees in its box: its own kind's best score, less where another's is better.
+        """(n,) how surely a thing is what its box shows: its own kind's best score, less where another's is better.
 
         `maps` are the pyramid's levels (B, C, h, w); `row` (n,) the image of a box (n, 4) in pixels of the view.
         """
