@@ -31,7 +31,7 @@ class Training:
 
     naming: float = 0.5
     flow: float = 1.0
-    perceptual: float = 0.1  # of what the U-Net takes for the clean picture, in the less noisy half of a step
+    perceptual: float = 0.25  # of what the U-Net takes for the clean picture, in the less noisy half of a step
     detail: float = 1.0  # of the enlarger, absolute difference
     texture: float = 0.2  # of the enlarger, perceptual
     draws: float = 512  # crops a step
