@@ -18,7 +18,6 @@ from chiasm_registry.errors import InputError, shown
 from ..files import write_json
 from .coco import CocoAnnotation, CocoSet
 from .colours import COLOURS, has_colour
-from .judges import Judge
 from .photos import Photo, find_photos
 from .sheet import contact_sheet
 
@@ -26,6 +25,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..model import Model
+    from .judges import Judge
 
 FREQUENT = 20  # names that are drawn when the caller names none
 SMALLEST_PX = 64  # of a true thing's longer side

@@ -185,7 +185,7 @@ class Composer:
         if not seeing and rng.random() < self.mix.task_guided:
             return self._blind(facts, verb, rng)
         words = self.asker.find(facts, rng) if seeing else [self.asker.any_word(facts, rng)]
-        prompt, names = FindPrompt(words, rng).write(pick(verb.phrasings, rng))
+        prompt, names = FindPrompt(words, rng, seen=seeing).write(pick(verb.phrasings, rng))
         pairs = zip(words, names, strict=True)
         routed = [Routed(name, facts.matches(word), verb.chain, word.names) for word, name in pairs]
         return Request("task", prompt, listed("I looked for " if seeing else "Here is ", routed), image=seeing)

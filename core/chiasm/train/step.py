@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import torch
@@ -55,6 +55,8 @@ class Step(nn.Module):
         self.network, self.markers, self.pictures = network, markers, pictures
         self.dropout, self.text_weight = nn.Dropout(dropout), text_weight
         self._reference = (reference,)  # in a tuple: not a part of the module, neither trained nor saved
+        own = network.backbone.trunk_parameters()
+        self._starts_alike = reference is not None and _equal(own, reference.parameters())
 
     def forward(
         self,
@@ -119,11 +121,11 @@ class Step(nn.Module):
 
     @torch.no_grad()
     def _reference_maps(self, tiles: Tensor, maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-        """The frozen initial trunk's maps; those of the model itself as long as its trunk is frozen too."""
+        """The frozen initial trunk's maps; those of the model itself as long as its trunk is frozen as that one."""
         frozen = self._reference[0]
         if frozen is None:
             return ()
-        if not any(p.requires_grad for p in self.network.backbone.trunk_parameters()):
+        if self._starts_alike and not any(p.requires_grad for p in self.network.backbone.trunk_parameters()):
             return maps
         reference: tuple[Tensor, ...] = frozen.to(tiles.device)(tiles)
         return reference
@@ -146,6 +148,11 @@ class Step(nn.Module):
         decoder = cast(TrainableDecoder, self.network.decoders[name])
         losses = decoder.loss([scenes[k] for k in used], routes, [targets[k] for k in used])
         return {f"loss/{name}/{part}": loss for part, loss in losses.items()}
+
+
+def _equal(one: Iterable[Tensor], other: Iterable[Tensor]) -> bool:
+    """Whether all numbers are the same; a model trained before has another trunk than the initial weights."""
+    return all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
 
 
 def _resized(pixels: Tensor, side: int) -> Tensor:

@@ -68,10 +68,10 @@ def join(phrases: Sequence[tuple[str, str]], pattern: str, quotes: str = "") -> 
 
 
 class FindPrompt:
-    """Writes one request to find `words`."""
+    """Writes one request to find `words`; one that is not about a picture (`seen` False) mentions none."""
 
-    def __init__(self, words: Sequence[Word], rng: random.Random) -> None:
-        self.words = words
+    def __init__(self, words: Sequence[Word], rng: random.Random, *, seen: bool = True) -> None:
+        self.words, self.seen = words, seen
         self.rng = rng
         self.data = table("wording.yaml")
 
@@ -117,7 +117,8 @@ class FindPrompt:
         pieces = join(phrases, weighted(self.data["label_joins" if style == "bare" else "joins"], rng), quotes)
         if len(phrases) == 2 and style != "bare" and rng.random() < 0.04:
             pieces = [("both ", -1), *pieces]
-        return finish(pieces, template, group.startswith(("question", "wh", "there", "terse")), rng)
+        asks = group.startswith(("question", "wh", "there", "terse"))
+        return finish(pieces, template, asks, rng, seen=self.seen)
 
     def _numbers(self, group: str, style: Style) -> list[bool]:
         """For each word whether its plural is asked for."""
@@ -144,7 +145,9 @@ class FindPrompt:
         return pieces
 
 
-def finish(pieces: list[Piece], template: str, asks: bool, rng: random.Random) -> tuple[str, tuple[str, ...]]:
+def finish(
+    pieces: list[Piece], template: str, asks: bool, rng: random.Random, *, seen: bool = True
+) -> tuple[str, tuple[str, ...]]:
     """The template filled with `pieces`, with case, punctuation and noise: (text, the names in order)."""
     data = table("find.yaml")
     if "{verb}" in template:
@@ -155,10 +158,10 @@ def finish(pieces: list[Piece], template: str, asks: bool, rng: random.Random) -
         template = template.replace("{here}", " " + pick(data["here"], rng) if rng.random() < 0.3 else "")
     head, slot, tail = template.partition("{names}")
     block = "\n" in template or any("\n" in text for text, _ in pieces)
-    if slot and not tail and not block and rng.random() < 0.12:
+    if slot and seen and not tail and not block and rng.random() < 0.12:
         tail = " " + pick(data["here"], rng)
     tail += _end(asks and "? " not in tail, block, rng)
-    pieces = _noisy([(head, -1), *pieces, (tail, -1)], bool(slot), rng)
+    pieces = _noisy([(head, -1), *pieces, (tail, -1)], bool(slot) and seen, rng)
     return _cased([(text, at) for text, at in pieces if text], rng)
 
 

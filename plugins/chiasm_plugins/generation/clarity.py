@@ -48,19 +48,20 @@ class Clarity(nn.Module):
 
     @torch.no_grad()
     def forward(self, maps: Sequence[Tensor], row: Tensor, boxes_xyxy: Tensor, kinds: Tensor) -> Tensor:
-        """(n,) the best score of its own kind that any location inside the box has.
+        """(n,) how surely a thing is what its box shows: its own kind's best score, less where another's is better.
 
         `maps` are the pyramid's levels (B, C, h, w); `row` (n,) the image of a box (n, 4) in pixels of the view.
         """
-        best = boxes_xyxy.new_zeros(len(row))
+        own, best = (boxes_xyxy.new_zeros(len(row)) for _ in range(2))
         for tower, level, stride in zip(self.towers, maps, STRIDES, strict=True):
-            scores = tower(level)[row, kinds]  # (n, h, w)
+            scores = tower(level)  # (B, kinds, h, w)
             y = torch.arange(level.shape[-2], device=level.device) * float(stride)
             x = torch.arange(level.shape[-1], device=level.device) * float(stride)
             x0, y0, x1, y1 = boxes_xyxy[:, :, None].unbind(1)
             inside = ((y >= y0) & (y <= y1))[:, :, None] & ((x >= x0) & (x <= x1))[:, None, :]
-            best = torch.maximum(best, (scores * inside).amax((1, 2)))
-        return best
+            own = torch.maximum(own, (scores[row, kinds] * inside).amax((1, 2)))
+            best = torch.maximum(best, (scores.amax(1)[row] * inside).amax((1, 2)))
+        return own * own / best.clamp(min=1e-6)
 
 
 def _published(weights: Mapping[str, Tensor], name: str) -> Tensor:

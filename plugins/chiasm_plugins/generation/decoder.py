@@ -146,7 +146,7 @@ class GenerationDecoder(nn.Module):
             return torch.ones_like(boxes[:, 0])
         levels = [torch.stack(maps) for maps in zip(*(scene.reference_maps for scene in scenes), strict=True)]
         seen: Tensor = clarity(levels[-len(STRIDES) :], row, boxes, kinds)
-        return seen.clamp(min=0.02).pow(self.options.clarity)
+        return seen.clamp(min=0.03).pow(self.options.clarity)
 
     def loss(
         self, scenes: Sequence[Scene], routes: Sequence[Sequence[Route]], targets: Sequence[Sequence[PictureTarget]]

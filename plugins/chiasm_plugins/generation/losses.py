@@ -31,12 +31,13 @@ class Training:
 
     naming: float = 0.5
     flow: float = 1.0
-    perceptual: float = 0.1  # of what the U-Net takes for the clean picture, in the less noisy half of a step
+    perceptual: float = 0.25  # of what the U-Net takes for the clean picture, in the less noisy half of a step
     detail: float = 1.0  # of the enlarger, absolute difference
     texture: float = 0.2  # of the enlarger, perceptual
+    grain: float = 0.1  # deviation of the noise, at most, that the enlarger learns to take away
     draws: float = 512  # crops a step
     balance: float = 0.5  # a kind with n crops is drawn as often as n to this power says
-    clarity: float = 2.0  # a crop is drawn by the frozen detector's score to this power; 0: all of a kind alike
+    clarity: float = 2.0  # a crop is drawn by how clear the frozen detector finds it, to this power; 0: all alike
     bank: float = 8192  # crops that are kept
     smallest_px: float = 60  # of a box's longer side in the view
     repaint: float = 0.3  # share of painted things whose crop changes colour
@@ -107,7 +108,9 @@ def drawing_losses(decoder: GenerationDecoder) -> dict[str, Tensor]:
         half = max(1, count // 2)
         losses["perceptual"] = options.perceptual * features.distance(guess[:half], clean[:half]).mean()
     eighth = max(1, count // 8)
-    larger = decoder.enlarger(guess[:eighth].detach().clamp(-1, 1)).float()
+    small = guess[:eighth].detach()
+    small = small + torch.randn_like(small) * torch.rand(eighth, 1, 1, 1, device=device) * options.grain
+    larger = decoder.enlarger(small.clamp(-1, 1)).float()
     losses["detail"] = options.detail * (larger - large[:eighth]).abs().mean()
     if features is not None and options.texture:
         losses["texture"] = options.texture * features.distance(larger, large[:eighth]).mean()

@@ -247,6 +247,13 @@ def test_a_task_without_an_image_is_also_asked_by_the_phrase_alone() -> None:
     assert {phrase.startswith(("a ", "an ")) for phrase in phrases} == {True, False}
 
 
+def test_what_is_asked_without_an_image_mentions_none() -> None:
+    """No "paint a dog in this photo", no "boxes only"."""
+    requests = many(Composer(NAMES, RECORDS, Mix(task_guided=0.0), tasks=[FIND, PAINT]), "task", 600)
+    said = " ".join((request.prompt or "").lower() for request in requests)
+    assert not [word for word in ("in the picture", "in this", "boxes", "do not miss") if f" {word} " in said]
+
+
 def test_without_a_task_that_finds_requests_are_in_the_words_of_the_others() -> None:
     composer = Composer(NAMES, RECORDS, tasks=[OUTLINE])
     for kind in ("find", "everything", "task"):

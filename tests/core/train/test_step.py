@@ -181,3 +181,16 @@ def test_reference_maps_are_those_of_the_initial_trunk(moves: bool) -> None:
     for then, now, own in zip(before, scene.reference_maps, scene.maps, strict=True):
         torch.testing.assert_close(now, then)
         assert torch.equal(own, now) is not moves
+
+
+def test_a_frozen_trunk_that_was_trained_before_is_not_the_initial_one() -> None:
+    """As in a run from a folder: the maps differ, and the reference's are those of the initial weights."""
+    step, writer = step_of(described={"trunk": True})
+    batch = batch_of(step, [writer.write([CAT])])
+    reference = frozen_copy(step.network)
+    with torch.no_grad():
+        for parameter in step.network.backbone.trunk_parameters():
+            parameter.requires_grad_(False).add_(0.01)
+    Step(step.network, step.markers, Views(), dropout=0.0, reference=reference)(**batch)
+    scene = step.network.decoders["detection"].given[0][0]
+    assert not any(torch.equal(a, b) for a, b in zip(scene.maps, scene.reference_maps, strict=True))
