@@ -21,7 +21,7 @@ SHOWS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
 
 
 def main() -> int:
-    """Find the given names, then ask in words, in each photograph."""
+    """Find the given names, outline them, then ask in words, in each photograph."""
     photographs = samples()
     OUT.mkdir(exist_ok=True)
     model = chiasm.load("nano")
@@ -29,6 +29,10 @@ def main() -> int:
         start = time.perf_counter()
         found = model.detect(photographs / file, names, threshold=SURE)
         keep(found, title, f"find {', '.join(names)}", start)
+        if "segmentation" in set(model.table.tasks) - model.untrained:
+            start = time.perf_counter()
+            outlined = model.segment(photographs / file, names, threshold=SURE)
+            keep(outlined, f"{title}-outlined", f"outline {', '.join(names)}", start)
         start = time.perf_counter()
         answer = model.ask(photographs / file, question, threshold=SURE)
         keep(answer, f"{title}-asked", f"«{question}» {answer.text}", start)

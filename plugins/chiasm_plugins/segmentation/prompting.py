@@ -20,7 +20,7 @@ TOKENS = 6  # corners and points of a prompt, at most
 RECTANGLES = 8  # boxes of a prompt's truth where no mask is known
 EXACT = 0.3  # of the boxes are as they stand
 SHAKEN = (0.02, 0.10)  # standard deviation of each edge, by the box's side
-ALONE = 2  # prompts an image that are a phrase alone, at most
+ALONE = 3  # prompts an image that are a phrase alone, at most
 MODES = ("box and phrase", "box", "box and points", "points", "points and phrase")
 MODE_WEIGHTS = (0.38, 0.18, 0.18, 0.19, 0.07)
 
