@@ -130,3 +130,20 @@ def test_a_task_may_draw_and_leaves_nothing_when_it_declines_or_fails(answer: ob
     drawn = np.asarray(plot_result(result, Image.new("RGB", (400, 300), "black"), tasks))  # type: ignore[arg-type]
     assert bool(drawn[225, 300].any()) == by_task
     assert bool(drawn[60, 20].any()) != by_task
+
+
+def test_where_masks_overlap_both_edges_are_seen() -> None:
+    """The edge of the mask below is drawn over the tint of the one above."""
+    one, two = np.zeros((200, 300), dtype=bool), np.zeros((200, 300), dtype=bool)
+    one[40:160, 40:180] = True
+    two[60:140, 120:260] = True
+    things = [
+        Object(label=label, score=score, mask=Mask.from_numpy(mask), task="segmentation")
+        for label, score, mask in (("cup", 0.9, one), ("dog", 0.5, two))
+    ]
+    grey = Image.new("RGB", (300, 200), "grey")
+    pictures = (Result(size_hw=(200, 300), objects=tuple(some)).plot(grey) for some in (things[1:], things))
+    alone, both = (np.asarray(picture, dtype=int) for picture in pictures)
+    row, inside = 100, slice(100, 140)  # the second mask's left edge, which lies in the first
+    assert np.abs(np.diff(both[row, inside], axis=0)).sum(1).max() > 60
+    assert np.abs(np.diff(alone[row, inside], axis=0)).sum(1).max() > 60
