@@ -10,6 +10,8 @@ from chiasm_registry.outputs import Notice
 from .images import OpenedImage
 from .result import Object, Result
 
+UNNAMED = "object"  # the label of what was pointed at without a name
+
 
 def make_result(
     image: OpenedImage | None,
@@ -83,4 +85,4 @@ def _drafts(
 
 def _object(route: Route, found: Found) -> Object:
     score, box, mask, _ = found
-    return Object(label=route.phrase, score=score, box=box, mask=mask, task=route.task, span=route.span)
+    return Object(label=route.phrase or UNNAMED, score=score, box=box, mask=mask, task=route.task, span=route.span)

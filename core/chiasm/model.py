@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NoReturn, TypeVar
 
 import torch
@@ -83,9 +83,8 @@ class Model:
             options = {"threshold": threshold, "multimask": multimask, "max_objects": max_objects}
             return self.run(("detection", "segmentation"), image, names, **options)
         source, things = pointed_at(image, names, boxes, points, labels, self.limits)
-        options = {"multimask": multimask, "max_objects": max_objects}
-        asked = TaskOptions.shared(self.table, task_names(self.table, "segmentation"), options)
-        return self._guided([source], ["segmentation"], things, asked)[0]
+        asked = TaskOptions.shared(self.table, task_names(self.table, "segmentation"), {"multimask": multimask})
+        return self._guided([source], ["segmentation"], things, replace(asked, max_objects=3 * len(things)))[0]
 
     def draw(
         self, prompt: str, *, seed: int = 0, steps: int | None = None, guidance: float | None = None,

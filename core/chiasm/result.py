@@ -30,7 +30,7 @@ Index = Annotated[int, Field(ge=0)]
 
 
 class Object(BaseModel):
-    """One thing in the image: `label` is the phrase to the letter, `span` its place in the result's text."""
+    """One thing in the image: `label` is the phrase to the letter ("object" where none was given), `span` its place."""
 
     model_config = _STRICT
 

@@ -72,8 +72,13 @@ def test_boxes_are_asked_in_order_without_a_phrase(model: Model) -> None:
     assert {route.phrase for route in asked(model)} == {""}
     assert len(result.objects) == 2
     result.plot()
-    result.to_coco(category_ids={"": 1})
+    assert result.labels == ("object",)
+    assert [record["category_id"] for record in result.to_coco()] == [1, 1]
     assert type(result).from_json(result.to_json()).objects == result.objects
+
+
+def test_every_box_has_its_object_however_many_there_are(model: Model) -> None:
+    assert len(model.segment(A, boxes=[(1, 2, 30, 20)] * 130).objects) == 130
 
 
 @pytest.mark.parametrize("make", [list, np.array, torch.tensor], ids=["list", "array", "tensor"])

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from chiasm.train.verbs import Verb, Verbs
 from chiasm_plugins.segmentation.task import Segmentation
-from chiasm_registry.discovery import discover
+from chiasm_registry import Boxes, TaskSpec
 
 HELD_OUT = Path(__file__).with_name("heldout_phrasings.txt")
 
@@ -41,7 +41,8 @@ def test_no_held_out_phrasing_is_trained() -> None:
 
 
 def test_segmentation_comes_behind_detection_where_both_are_trained() -> None:
-    tasks = discover().tasks
-    specs = [tasks[name].spec for name in ("detection", "segmentation")]
-    (verb,) = Verbs(specs).others
+    finds = TaskSpec(
+        name="detection", token="[DET]", embeddings=4, output=Boxes, summary="boxes", phrasings=("Find {names}.",)
+    )
+    (verb,) = Verbs([finds, Segmentation.spec]).others
     assert verb.chain == ("detection", "segmentation")
