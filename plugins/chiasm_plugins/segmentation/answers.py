@@ -2,50 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from chiasm_registry import Masks, Route, ScoredMask
-from torch import Tensor
 
 from .asking import Ask, Four
 from .cleaning import clean
+from .closer import Part
 from .regions import around
-from .runs import as_mask, enlarged
+from .runs import as_mask, enlarged, united
+
+Region = Callable[[Part], Four]  # where a part's logits lie, xyxy in pixels of the original
 
 
 def answer(
-    route: Route,
-    asks: Sequence[Ask],
-    logits: Tensor,
-    quality: Tensor,
-    regions: Sequence[Four],
-    size_hw: tuple[int, int],
+    route: Route, asks: Sequence[Ask], parts: Sequence[Sequence[Part]], region: Region, size_hw: tuple[int, int]
 ) -> Masks:
     """The masks of one route in the order of its prompts; of a phrase alone only what reaches the threshold.
 
-    `logits` (n, 4, g, g) lie over `regions`, xyxy in pixels of the original; `quality` (n, 4) are the predicted IoUs. A
-    score is the predicted IoU times how sure the prompt itself was.
+    `parts` are what each prompt's mask is made of. A score is the predicted IoU times how sure the prompt itself was.
     """
     several = route.options is not None and route.options.multimask
     threshold = route.options.threshold if route.options is not None else 0.0
     items = []
-    for k, ask in enumerate(asks):
-        ranked = (1 + quality[k, 1:].argsort(descending=True)).tolist() if several else [0]
+    for ask, own in zip(asks, parts, strict=True):
+        quality = torch.stack([part.quality for part in own]).mean(0)
+        ranked = (1 + quality[1:].argsort(descending=True)).tolist() if several else [0]
         for rank, choice in enumerate(ranked):
-            score = ask.given * float(quality[k, choice].clamp(0, 1))
+            score = ask.given * float(quality[choice].clamp(0, 1))
             alone = ask.box is None and not ask.places
-            if alone and (score < threshold or not bool((logits[k, choice] > 0).any())):
+            if alone and (score < threshold or not any(bool((part.logits[choice] > 0).any()) for part in own)):
                 continue
-            edges = enlarged(torch.from_numpy(clean(logits[k, choice].numpy())), regions[k], size_hw)
-            mask = as_mask(edges, size_hw)
+            drawn = [enlarged(_cleaned(part, choice), region(part), size_hw) for part in own]
+            mask = as_mask(united(drawn), size_hw)
             items.append(ScoredMask(mask=mask, score=score, box=mask.box(), of=ask.of if rank == 0 else None))
     return Masks(items=tuple(items))
 
 
-def regions_of(asks: Sequence[Ask], size_hw: tuple[int, int], view: int) -> list[Four]:
-    """Where the small decoder's logits lie, in pixels of the original."""
-    whole = (0.0, 0.0, float(view), float(view))
-    scale = torch.tensor([size_hw[1] / view, size_hw[0] / view] * 2)
-    boxes = [whole if ask.box is None else tuple(around(torch.tensor(ask.box)).tolist()) for ask in asks]
-    return [tuple((torch.tensor(box) * scale).tolist()) for box in boxes]
+def _cleaned(part: Part, choice: int) -> torch.Tensor:
+    return torch.from_numpy(clean(part.logits[choice].numpy()))
+
+
+def region_in(size_hw: tuple[int, int], view: int) -> Region:
+    """Where the small decoder's logits lie."""
+    scale = (size_hw[1] / view, size_hw[0] / view) * 2
+
+    def region(part: Part) -> Four:
+        whole = (0.0, 0.0, float(view), float(view))
+        box = whole if part.box is None else around(torch.tensor(part.box)).tolist()
+        x0, y0, x1, y1 = (edge * factor for edge, factor in zip(box, scale, strict=True))
+        return x0, y0, x1, y1
+
+    return region

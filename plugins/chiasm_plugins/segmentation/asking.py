@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from chiasm_registry import Boxes, InputError, Route
-from torch import Tensor
 
-from .cleaning import pieces
-from .sam import IN, LOWER_RIGHT, UPPER_LEFT
+from .sam import LOWER_RIGHT, UPPER_LEFT
 
 Four = tuple[float, float, float, float]
 Place = tuple[float, float, int]  # x, y in the view, and what is there (see sam.py)
@@ -84,23 +81,6 @@ def best_asks(asked: Sequence[Sequence[Ask]], most: int) -> list[list[Ask]]:
                 room -= last
         kept.append(own)
     return kept
-
-
-def found_box(logits: Tensor, ask: Ask, view: int) -> Four | None:
-    """The box of the piece of a whole view's mask that holds a clicked point, or of its largest; None if it is empty.
-
-    `logits` (g, g) cover the view; the box is in its pixels.
-    """
-    inside = logits.numpy() > 0
-    if not inside.any():
-        return None
-    labels, sizes = pieces(inside)
-    cell = view / inside.shape[1]
-    clicked = [(int(y / cell), int(x / cell)) for x, y, label in ask.places if label == IN]
-    held = [labels[at] for at in clicked if max(at) < len(inside) and inside[at]]
-    rows, columns = np.nonzero(inside & (labels == (held[0] if held else sizes.argmax())))
-    box = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-    return float(box[0] * cell), float(box[1] * cell), float(box[2] * cell), float(box[3] * cell)
 
 
 def _scaled(box: Sequence[float], scale: tuple[float, float]) -> Four:

@@ -1,22 +1,22 @@
 """The mask decoder: SAM's transformer on regions of one shared image embedding.
 
 A prompt with a box is decoded in the box's own region, so that a small thing gets as many cells as a large one; a click
-or a phrase alone is decoded on the whole view, a click then once more in the region of what it found. The slots are
+or a phrase alone is decoded on the whole view, then once more in the region of each piece that it found. The slots are
 prompt tokens like corners and points.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
 from chiasm_registry import CoreInfo, Masks, Route, Scene
 from torch import Tensor, nn
 
-from .answers import answer, regions_of
-from .asking import Ask, asks_of, best_asks, found_box
+from .answers import answer, region_in
+from .asking import Ask, asks_of, best_asks
+from .closer import Part, looks, parts
 from .embedding import CHANNELS, Block, Embedding, Seen
 from .large import Large, large_shapes
 from .losses import LossWeights, loss_weights, mask_losses
@@ -100,30 +100,25 @@ class SegmentationDecoder(nn.Module):
         asks = [ask for of_route in asked for ask in of_route]
         slots = [route.slots for route, of_route in zip(routes, asked, strict=True) for _ in of_route]
         if self.large is None:
-            asks, logits, quality = self._answered_twice(self._seen(scene, view), asks, slots)
-            regions = regions_of(asks, scene.size_hw, view)
+            made, region = self._looked(self._seen(scene, view), asks, slots), region_in(scene.size_hw, view)
         else:
             logits, quality = self.large.answered(scene, asks, view)
-            regions = [self.large.region(scene.size_hw)] * len(asks)
+            whole = self.large.region(scene.size_hw)
+            made = [[Part(*both, None)] for both in zip(logits, quality, strict=True)]
+            region = lambda part: whole  # noqa: E731  # all logits cover the same square
         answers, start = [], 0
         for route, of_route in zip(routes, asked, strict=True):
             own = slice(start, start + len(of_route))
-            answers.append(answer(route, asks[own], logits[own], quality[own], regions[own], scene.size_hw))
+            answers.append(answer(route, asks[own], made[own], region, scene.size_hw))
             start = own.stop
         return answers
 
-    def _answered_twice(
-        self, seen: Seen, asks: list[Ask], slots: Sequence[Tensor]
-    ) -> tuple[list[Ask], Tensor, Tensor]:
-        """Every prompt answered, and clicks once more in the region of what they found, which their asks then have."""
-        logits, quality = self._answered(seen, asks, slots)
-        clicks = [k for k, ask in enumerate(asks) if ask.box is None and ask.places]
-        if clicks:
-            for k in clicks:
-                asks[k] = replace(asks[k], box=found_box(logits[k, 0], asks[k], seen.view))
-            better = self._answered(seen, [asks[k] for k in clicks], [slots[k] for k in clicks])
-            logits[clicks], quality[clicks] = better
-        return asks, logits, quality
+    def _looked(self, seen: Seen, asks: Sequence[Ask], slots: Sequence[Tensor]) -> list[list[Part]]:
+        """Every prompt answered, and what was found without a box looked at once more; see closer.py."""
+        first = self._answered(seen, asks, slots)
+        again = looks(asks, first[0], seen.view)
+        second = self._answered(seen, [look.ask for look in again], [slots[look.number] for look in again])
+        return parts(asks, first, again, second, seen.view)
 
     def _seen(self, scene: Scene, view: int) -> Seen:
         """The image's embedding, made at the first call."""

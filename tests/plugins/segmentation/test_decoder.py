@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 import torch
-from chiasm_plugins.segmentation.asking import Ask, best_asks, found_box
+from chiasm_plugins.segmentation.asking import Ask, best_asks
+from chiasm_plugins.segmentation.closer import looks, parts
 from chiasm_plugins.segmentation.decoder import SegmentationDecoder
 from chiasm_plugins.segmentation.sam import Prompts
 from chiasm_registry import Box, Boxes, InputError, ScoredBox
@@ -113,13 +114,31 @@ def test_the_best_boxes_of_all_phrases_are_outlined_as_many_as_a_result_holds() 
     assert [[ask.given for ask in row] for row in kept] == [[0.9, 0.2], [0.5], [1.0]]
 
 
+def two_pieces() -> torch.Tensor:
+    logits = torch.full((1, 4, 16, 16), -1.0)
+    logits[0, 0, 2:4, 2:6] = 1.0
+    logits[0, 0, 8:15, 8:15] = 1.0
+    return logits
+
+
 def test_a_click_looks_closer_at_the_piece_it_hit() -> None:
-    logits = torch.full((16, 16), -1.0)
-    logits[2:4, 2:6] = 1.0
-    logits[8:15, 8:15] = 1.0
-    assert found_box(logits, Ask(places=((12.0, 12.0, 1),)), 64) == (8.0, 8.0, 24.0, 16.0)
-    assert found_box(logits, Ask(places=((60.0, 2.0, 1),)), 64) == (32.0, 32.0, 60.0, 60.0)
-    assert found_box(-torch.ones(16, 16), Ask(places=((60.0, 2.0, 1),)), 64) is None
+    hit, missed = Ask(places=((12.0, 12.0, 1),)), Ask(places=((60.0, 2.0, 1),))
+    assert [look.ask.box for look in looks([hit], two_pieces(), 64)] == [(8.0, 8.0, 24.0, 16.0)]
+    assert [look.ask.box for look in looks([missed], two_pieces(), 64)] == [(32.0, 32.0, 60.0, 60.0)]
+    assert looks([missed], -torch.ones(1, 4, 16, 16), 64) == []
+
+
+def test_a_phrase_alone_looks_closer_at_every_piece_and_keeps_what_a_second_look_would_lose() -> None:
+    ask, logits = Ask(), two_pieces()
+    again = looks([ask], logits, 64)
+    assert [look.ask.box for look in again] == [(32.0, 32.0, 60.0, 60.0), (8.0, 8.0, 24.0, 16.0)]
+    closer = torch.full((2, 4, 16, 16), -1.0)
+    closer[0, 0, 2:14, 2:14] = 1.0  # most of the large piece, nothing of the small one
+    quality = torch.full((1, 4), 0.5), torch.full((2, 4), 0.8)
+    ((large, small),) = parts([ask], (logits, quality[0]), again, (closer, quality[1]), 64)
+    assert large.box == (32.0, 32.0, 60.0, 60.0)
+    assert small.box is None
+    assert (small.logits[0] > 0).sum() == 8
 
 
 def test_sams_own_prompt_encoder_says_the_same_of_boxes_and_points() -> None:
