@@ -1,7 +1,7 @@
 """A closer look: what was found on the whole view is decoded again, each piece in a region of its own.
 
-A click is about one piece, a phrase alone about all of them; what is hardly more than noise is left out. Where the closer
-look keeps less than half of a piece it has taken one thing out of several that touch, and the first look stays.
+A click is about one piece, a phrase alone about all of them; what is hardly more than noise is left out. Where the
+closer look keeps less than half of a piece it has taken one of several things that touch, and the first look stays.
 """
 
 from __future__ import annotations
