@@ -8,11 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import chiasm
+import numpy as np
 import pytest
+from chiasm.cli.app import run
 from chiasm.cli.errors import guarded
 from chiasm.cli.evaluate import Mode, command
 from chiasm.cli.options import IouType
 from chiasm.result import Object, Result
+from chiasm_registry import Mask, Masks, ScoredMask
 from chiasm_registry.geometry import Box
 from PIL import Image
 
@@ -116,3 +119,34 @@ def test_stdout_holds_nothing_but_the_result(
     captured = capsys.readouterr()
     assert json.loads(captured.out)["skipped"] == 1
     assert "1.png" in captured.err
+
+
+def test_phrases_with_masks_are_asked_instead_of_a_set(
+    data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`--referring` in place of `--gt`: the masks of the task, all phrases of an image at once."""
+    mask = Mask.from_numpy(np.eye(64, dtype=bool))
+    refer = data[1] / "refer.json"
+    images = [{"id": 0, "file_name": "0.png", "height": 64, "width": 64}]
+    rows = [{"image_id": 0, "phrase": p, "segmentation": m} for p, m in (("left dog", dict(mask.rle)), ("gnu", None))]
+    refer.write_text(json.dumps({"images": images, "requests": rows}))
+
+    class Outlines:
+        notices = ()
+
+        def run(self, tasks: tuple[str, ...], picture: Any, phrases: list[str]) -> Any:
+            assert (tasks, phrases) == (("segmentation",), ["left dog", "gnu"])
+            item = ScoredMask(mask=mask, score=0.9)
+            outputs = (Masks(phrase="left dog", items=(item,)), Masks(phrase="gnu"))
+            return type("Answer", (), {"outputs": {"segmentation": outputs}})()
+
+    monkeypatch.setitem(vars(chiasm), "load", lambda name, **options: Outlines())
+    line = ["eval", "--referring", str(refer), "--images", str(data[1])]
+    assert run([*line, "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["gIoU"], report["cIoU"], report["empty_answered_empty"]) == (1.0, 1.0, 1.0)
+    assert run(line) == 0
+    assert "2 requests on 1 images" in capsys.readouterr().out
+    assert run([*line, "--gt", str(data[0])]) == 2
+    assert run(["eval", "--images", str(data[1])]) == 2
+    assert "give one of --gt FILE and --referring FILE" in capsys.readouterr().err

@@ -23,6 +23,10 @@ class FakeModel:
         self.calls.append(("detect", names, options))
         return [self._result(image, names, "") for image in images]
 
+    def segment(self, images: list[str], names: list[str], **options: Any) -> list[Result]:
+        self.calls.append(("segment", names, options))
+        return [self._result(image, names, "") for image in images]
+
     def ask(self, images: list[str], prompt: str, **options: Any) -> list[Result]:
         self.calls.append(("ask", prompt, options))
         return [self._result(image, ["cat"], "a cat") for image in images]
@@ -58,6 +62,13 @@ def test_finds_names_split_at_commas_and_prints_them(
     out = capsys.readouterr().out
     assert "cat  0.50  at 1 2 30 20" in out
     assert "64x48" in out
+
+
+def test_outlines_names_in_the_same_form(model: FakeModel, picture: str) -> None:
+    assert run(["predict", picture, "--outline", "dog, cat", "--max-objects", "7"]) == 0
+    assert model.calls == [("segment", ["dog", "cat"], {"threshold": None, "max_objects": 7})]
+    assert run(["predict", picture, "--outline", "dog,,cat"]) == 2
+    assert run(["predict", picture, "--outline", "dog", "--find", "cat"]) == 2
 
 
 def test_a_file_of_names_keeps_commas(model: FakeModel, picture: str, tmp_path: Path) -> None:

@@ -164,3 +164,16 @@ def test_half_precision_changes_little(head: SegmentationDecoder) -> None:
     full = head.decode(scene(), [given])[0].items[0].mask.numpy()
     rounded = half.decode(coarse, [replace(given, slots=given.slots.bfloat16())])[0].items[0].mask.numpy()
     assert (full != rounded).mean() < 0.1
+
+
+def test_ten_masks_of_a_large_photograph_need_little_memory(head: SegmentationDecoder) -> None:
+    """Nothing has the photograph's size but bits; numpy's memory is what is counted, torch's pieces are smaller."""
+    import tracemalloc
+
+    given = route("", boxes=tuple((100.0 * k, 50.0 * k, 1500.0 + 200 * k, 1500.0 + 100 * k) for k in range(10)))
+    tracemalloc.start()
+    (output,) = head.decode(scene((3000, 4000)), [given])
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(output.items) == 10
+    assert peak < 200 * 2**20
