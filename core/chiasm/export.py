@@ -78,7 +78,8 @@ def save_result(result: Result, path: str | os.PathLike[str], image: ImageSource
         write_whole(path, (result.to_json(indent=2) + "\n").encode())
     else:
         picture_format(path, ".json")
-        save_picture(result.plot(image), path)
+        made = result.pictures if image is None and result.size_hw is None else ()  # no image was involved
+        save_picture(made[0].image if made else result.plot(image), path)
 
 
 def save_picture(picture: Image.Image, path: str | os.PathLike[str]) -> None:

@@ -124,7 +124,10 @@ class Result(BaseModel):
         return plot_result(self, self._picture(image), self._tasks)
 
     def save(self, path: str | os.PathLike[str], image: ImageSource | None = None) -> None:
-        """Write `plot()` under `path` (its ending chooses the format), or the JSON when it ends in `.json`."""
+        """Write `plot()` under `path` (its ending chooses the format), or the JSON when it ends in `.json`.
+
+        Where no image was involved and pictures were made, the first of them is written.
+        """
         from .export import save_result
 
         save_result(self, path, image)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from chiasm_registry.errors import InputError, shown
 
 from .options import AsJson, Device, IouType, ModelName, Overlap
 
@@ -43,6 +44,9 @@ def command(
         typer.Option("--judge", metavar="DETECTOR", help="For pictures: PicoDet-S weights or a model; repeatable."),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="Pictures of each name.")] = 20,
+    option: Annotated[
+        list[str] | None, typer.Option("--option", metavar="KEY=NUMBER", help="For pictures: an option of the task.")
+    ] = None,
     names: Annotated[str | None, typer.Option("--names", help="Names to draw: 'bus, dog'; else the frequent.")] = None,
     referring: Annotated[Path | None, typer.Option("--referring", help="Phrases with masks, instead of --gt.")] = None,
 ) -> None:
@@ -59,7 +63,7 @@ def command(
         raise _one_of_two()
     if _draws(task, judge):
         wanted = tuple(name.strip() for name in names.split(",")) if names else ()
-        drawn = PicturePlan(read_coco(gt), images, str(task), wanted, seeds, out, skip_missing)
+        drawn = PicturePlan(read_coco(gt), images, str(task), wanted, seeds, out, skip_missing, _options(option))
         return _judge(drawn, model, judge or [], device, as_json=as_json)
     tasks = (task,) if task else ("detection",) if iou_type is IouType.bbox else ("detection", "segmentation")
     plan = Plan(
@@ -106,7 +110,6 @@ def _one_of_two() -> Exception:
 def _draws(task: str | None, judges: list[str] | None) -> bool:
     """Whether the task makes pictures; those want judges, and nothing else does."""
     from chiasm_registry.discovery import discover
-    from chiasm_registry.errors import InputError
 
     from chiasm.evaluate.pictures import makes_pictures
 
@@ -116,6 +119,18 @@ def _draws(task: str | None, judges: list[str] | None) -> bool:
     if judges and not drawn:
         raise InputError("--judge names what pictures show; give with --task a task that makes pictures")
     return drawn
+
+
+def _options(given: list[str] | None) -> dict[str, float]:
+    """Options of a task as they are typed: "guidance=3"."""
+    found: dict[str, float] = {}
+    for text in given or ():
+        key, _, value = text.partition("=")
+        try:
+            found[key] = int(value) if value.lstrip("-").isdigit() else float(value)
+        except ValueError:
+            raise InputError(f"--option {shown(text, 40)}: write it as KEY=NUMBER, as in guidance=3") from None
+    return found
 
 
 def _judge(plan: PicturePlan, model: str, judges: list[str], device: str, *, as_json: bool) -> None:

@@ -7,8 +7,8 @@ clearly; beside it the same judge on crops of true things, cut and scaled alike.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,6 +48,7 @@ class PicturePlan:
     seeds: int = 20
     out: Path | None = None
     skip_missing: bool = False
+    options: Mapping[str, Any] = field(default_factory=dict)  # of the task, the same for every picture
 
     def drawn(self) -> tuple[str, ...]:
         """The names to draw; an InputError for one that the truth does not have."""
@@ -82,7 +83,8 @@ def draw_and_judge(
     real = real_crops(plan, names)
     coloured = _coloured(plan, model, advance)
     colours = _colour_report(coloured, drawn)
-    report: dict[str, Any] = {"task": plan.task, "seeds": plan.seeds, "judges": {}, "colours": colours}
+    report: dict[str, Any] = {"task": plan.task, "seeds": plan.seeds, "options": dict(plan.options), "judges": {}}
+    report["colours"] = colours
     for judge in judges:
         rows = {name: _judged(judge, name, drawn[name], real[name]) for name in names}
         report["judges"][judge.name] = {"drawn": _mean(rows, "drawn"), "real": _mean(rows, "real"), "names": rows}
@@ -150,7 +152,7 @@ def _draw(
 ) -> list[Image.Image]:
     pictures = []
     for seed in range(seeds):
-        result = model.run(plan.task, None, [phrase], seed=seed)
+        result = model.run(plan.task, None, [phrase], seed=seed, **plan.options)
         if not result.pictures:
             raise InputError(f"no picture of {shown(repr(phrase), 40)}: {shown(result.notices[0].text, 100)}")
         pictures.append(result.pictures[0].image)

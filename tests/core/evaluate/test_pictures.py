@@ -31,8 +31,9 @@ class Painter:
 
     notices = ()
 
-    def run(self, task: str, image: None, phrases: Sequence[str], *, seed: int) -> Result:
+    def run(self, task: str, image: None, phrases: Sequence[str], *, seed: int, steps: int) -> Result:
         (phrase,) = phrases
+        assert steps == 4
         paint = next(PAINT[word] for word in (*phrase.split(), "car") if word in PAINT)
         picture = Picture.from_image(Image.new("RGB", (64, 64), paint))
         return Result(outputs={task: (picture.model_copy(update={"phrase": phrase}),)})
@@ -69,7 +70,7 @@ def test_pictures_are_judged_beside_true_crops(plan: PicturePlan) -> None:
     """A name's row has its share, that of true crops, and what it was mistaken for; files are written."""
     from dataclasses import replace
 
-    plan = replace(plan, names=("car", "dog"))
+    plan = replace(plan, names=("car", "dog"), options={"steps": 4})
     model: Any = Painter()
     report = draw_and_judge(plan, model, [Colourist()])
     told = report["judges"]["colourist"]
@@ -151,3 +152,11 @@ def test_only_tasks_that_make_pictures_are_judged(
     command = ["eval", "--gt", str(tmp_path / "gt.json"), "--images", str(tmp_path)]
     assert run([*command, "--judge", "nano"]) == 2
     assert "give with --task a task that makes pictures" in capsys.readouterr().err
+
+
+def test_options_are_numbers() -> None:
+    from chiasm.cli.evaluate import _options
+
+    assert _options(["guidance=2.5", "steps=30"]) == {"guidance": 2.5, "steps": 30}
+    with pytest.raises(InputError, match="write it as KEY=NUMBER"):
+        _options(["steps"])

@@ -18,6 +18,7 @@ from chiasm.train.verbs import Verbs
 from chiasm_plugins.generation.task import Generation, chiasm_tasks
 from chiasm_registry import Picture
 from core.tiny import EchoTask, LevelTask, talkative, tiny_model
+from PIL import Image
 
 torch.set_num_threads(1)
 
@@ -71,6 +72,13 @@ def test_a_model_draws(model: Model) -> None:
     assert model.draw("a red bus", steps=2, seed=1).pictures != result.pictures
     assert Result.from_json(result.to_json()).pictures == result.pictures
     assert result.objects == ()
+
+
+def test_a_drawn_result_saves_its_picture(model: Model, tmp_path: Path) -> None:
+    result = model.draw("a red bus", steps=1)
+    result.save(tmp_path / "bus.png")
+    with Image.open(tmp_path / "bus.png") as saved:
+        assert saved.tobytes() == result.pictures[0].image.tobytes()
 
 
 def test_it_draws_what_a_free_answer_routes(model: Model) -> None:
