@@ -81,7 +81,7 @@ class GenerationDecoder(nn.Module):
         asked = torch.tensor([kind, kind], device=device), torch.tensor([colour, colour], device=device)
         what = self.what(*asked, torch.tensor([True, False], device=device))
         small = sample(self.draft, what, seed, brush)
-        large = self.enlarger(small).float().clamp(-1, 1)
+        large = self.enlarger(small.to(what.dtype)).float().clamp(-1, 1)
         return Picture.from_image(_image(large[0], options.size or LARGE))
 
     def _chosen(self, slots: Tensor, seed: torch.Generator) -> tuple[int, int]:

@@ -36,7 +36,7 @@ def sample(draft: Draft, what: Tensor, seed: torch.Generator, brush: Brush) -> T
     goes on along the flow's velocity, corrected by how it changed since the last (Adams and Bashforth, second order).
     """
     noise = torch.randn(1, 3, SMALL, SMALL, generator=seed)
-    x = noise.to(what.device, what.dtype)
+    x = noise.to(what.device)
     schedule = times(brush.steps)
     before: tuple[Tensor, float] | None = None
     for k, (now, then) in enumerate(pairwise(schedule)):

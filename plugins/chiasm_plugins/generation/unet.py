@@ -88,10 +88,13 @@ class Draft(nn.Module):
         nn.init.zeros_(cast(Tensor, self.edge.bias))
 
     def forward(self, noisy: Tensor, time: Tensor, what: Tensor) -> Tensor:
-        """(B, 3, 64, 64) at `time` (B,), and what it shows (B, EMBEDDED), to the clean picture it may have been."""
+        """(B, 3, 64, 64) at `time` (B,), and what it shows (B, EMBEDDED), to the clean picture it may have been.
+
+        Pictures and times are float32 whatever the weights have: steps add up.
+        """
         keep, add, scale = share_out(time)
         told = self.when(_waves(time).to(what.dtype)) + what
-        x = self.enter(F.pixel_unshuffle(noisy * scale, PATCH))
+        x = self.enter(F.pixel_unshuffle(noisy * scale, PATCH).to(self.enter.weight.dtype))
         skips: list[Tensor] = []
         for level, blocks in enumerate(self.down):
             x = self.shrink[level - 1](x) if level else x
@@ -102,7 +105,7 @@ class Draft(nn.Module):
                 x = self.grow[level](F.interpolate(x, scale_factor=2.0, mode="nearest")) + skips[level]
             x = _through(self.up[level], x, told)
         x = F.pixel_shuffle(self.leave(F.silu(self.norm(x))), PATCH)
-        clean: Tensor = keep * noisy + add * self.edge(F.silu(x))
+        clean: Tensor = keep * noisy + add * self.edge(F.silu(x)).float()
         return clean
 
 

@@ -49,6 +49,19 @@ def test_what_is_open_the_seed_decides() -> None:
         assert found == {KIND_OF["dog"]}
 
 
+def test_weights_of_half_precision_draw_nearly_the_same() -> None:
+    """Steps add up in full precision: a pixel differs by a few of 255."""
+    import numpy as np
+
+    asked = route(steps=6)
+    (whole,) = artist().decode(blind(), [asked])
+    half = fresh().to(torch.bfloat16)
+    slots = asked.slots.to(torch.bfloat16)
+    (rough,) = half.decode(blind(), [route(slots=slots, steps=6)])
+    one, other = (np.asarray(picture.image, dtype=float) for picture in (whole, rough))
+    assert abs(one - other).mean() < 4
+
+
 def test_it_fits_its_budget() -> None:
     """At most 4.0 M parameters at nano's width."""
     from chiasm_plugins.generation.decoder import GenerationDecoder
