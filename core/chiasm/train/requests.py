@@ -14,7 +14,7 @@ from .plain import caption_of, count_of, everything_of, question_of, yes_no_of
 from .referring import Referred, Referrer
 from .verbs import Chain, Verb, Verbs
 from .wording import FindPrompt, noun_phrase
-from .words import Words
+from .words import Word, Words
 
 if TYPE_CHECKING:
     from chiasm_registry import TaskSpec
@@ -53,6 +53,7 @@ class Mix:
     find: float = 0.26
     task: float = 0.0  # by the phrasings of a task that is not asked with "find"
     task_guided: float = 0.4  # of those that are asked without the image: the phrase alone, as guided calls ask it
+    dressed: float = 0.4  # of what is asked without the image: "a red bus", "a small bus"
     everything: float = 0.10
     caption: float = 0.05
     count: float = 0.03
@@ -184,7 +185,7 @@ class Composer:
         seeing = verb.spec.needs_image
         if not seeing and rng.random() < self.mix.task_guided:
             return self._blind(facts, verb, rng)
-        words = self.asker.find(facts, rng) if seeing else [self.asker.any_word(facts, rng)]
+        words = self.asker.find(facts, rng) if seeing else [self._dreamt(facts, rng)]
         prompt, names = FindPrompt(words, rng, seen=seeing).write(pick(verb.phrasings, rng))
         pairs = zip(words, names, strict=True)
         routed = [Routed(name, facts.matches(word), verb.chain, word.names) for word, name in pairs]
@@ -192,10 +193,16 @@ class Composer:
 
     def _blind(self, facts: Facts, verb: Verb, rng: random.Random) -> Request:
         """One phrase for a task that needs no image, guided, as `Model.run` asks it: "a red bus", "red buses"."""
-        word = self.asker.any_word(facts, rng)
+        word = self._dreamt(facts, rng)
         before, name = noun_phrase(word, "a" if rng.random() < 0.6 else "bare", rng.random() < 0.2, rng)
         routed = Routed(before + name, facts.matches(word), verb.chain, word.names)
         return Request("task", None, (routed,), image=False)
+
+    def _dreamt(self, facts: Facts, rng: random.Random) -> Word:
+        """A word for what need not be there; at times with an adjective, which no image can belie."""
+        word = self.asker.any_word(facts, rng)
+        plain = word.number == "count" and word.text in self.words.by_text
+        return self.words.with_quality(word, rng) if plain and rng.random() < self.mix.dressed else word
 
     def _everything(self, facts: Facts, rng: random.Random) -> Request:
         prompt, names = everything_of(facts, self.mix.everything_max, rng)

@@ -245,6 +245,10 @@ def test_a_task_without_an_image_is_also_asked_by_the_phrase_alone() -> None:
     assert {(request.prompt, request.image, len(request.answer)) for request in requests} == {(None, False, 1)}
     phrases = {item.phrase for request in requests for item in routed(request)}
     assert {phrase.startswith(("a ", "an ")) for phrase in phrases} == {True, False}
+    red = [item for request in many(Composer(NAMES, RECORDS, Mix(dressed=1.0), tasks=[PAINT]), "task", 600)
+           for item in routed(request) if item.phrase.lower().startswith(("red ", "a red "))]
+    assert red
+    assert all(item.meaning for item in red if item.phrase.lower().endswith(("dog", "bus")))
 
 
 def test_what_is_asked_without_an_image_mentions_none() -> None:
