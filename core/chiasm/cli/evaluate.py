@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from chiasm_registry.errors import InputError, shown
 
 from .options import AsJson, Device, IouType, ModelName, Overlap
 
@@ -110,6 +109,7 @@ def _one_of_two() -> Exception:
 def _draws(task: str | None, judges: list[str] | None) -> bool:
     """Whether the task makes pictures; those want judges, and nothing else does."""
     from chiasm_registry.discovery import discover
+    from chiasm_registry.errors import InputError
 
     from chiasm.evaluate.pictures import makes_pictures
 
@@ -123,6 +123,8 @@ def _draws(task: str | None, judges: list[str] | None) -> bool:
 
 def _options(given: list[str] | None) -> dict[str, float]:
     """Options of a task as they are typed: "guidance=3"."""
+    from chiasm_registry.errors import InputError, shown
+
     found: dict[str, float] = {}
     for text in given or ():
         key, _, value = text.partition("=")
