@@ -15,11 +15,12 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..assemble import assemble, markers_of
-from ..checkpoint import Checkpoint, Manifest, TaskFile, read_checkpoint, write_checkpoint
+from ..checkpoint import Checkpoint, Manifest, TaskFile, write_checkpoint
 from ..routing.network import Network
 from ..text import Tokenizer, train_tokenizer
 from ..text.templates import find_template
 from ..weights import core_tensors, fill_core, fill_task, start_tasks, task_file
+from .bases import read_base
 from .config import Section, TrainConfig
 from .data import Record
 from .induction import seed_induction
@@ -35,7 +36,7 @@ _SHARD_BYTES = 12 * 2**20  # files that a repository and a slow line can take
 class ModelConfig(Section):
     """What is trained: a new model (`internvl`, in transformers' terms), or the one in the folder `base`."""
 
-    base: str | None = None
+    base: str | tuple[str, ...] | None = None  # several: their mean
     internvl: dict[str, Any] = Field(default_factory=dict)
     trunk: bool = True
     max_tiles: int = Field(1, ge=1, le=12)
@@ -103,7 +104,7 @@ def make_trainee(
     """The network that the config describes, with the step that trains it."""
     catalog = discover()
     tasks = {name: catalog.task(name) for name in sorted(config.tasks)}
-    base: Checkpoint | None = None if model.base is None else read_checkpoint(model.base)
+    base: Checkpoint | None = None if model.base is None else read_base(model.base)
     known = [catalog.task(name).spec for name in catalog.tasks]
     tokenizer = Tokenizer.from_json(base.tokenizer_json) if base else _tokenizer(model, records, known, report)
     tokenizer = tokenizer.with_tasks(task.spec.token for task in tasks.values())
