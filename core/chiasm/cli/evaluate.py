@@ -39,8 +39,7 @@ def command(
     prompts: Annotated[Path | None, typer.Option("--prompts", help="Phrasings for --mode free.")] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Go on without unusable photographs.")] = False,
     judge: Annotated[
-        list[str] | None,
-        typer.Option("--judge", metavar="DETECTOR", help="For pictures: PicoDet-S weights or a model; repeatable."),
+        list[str] | None, typer.Option("--judge", help="For pictures: PicoDet-S weights or a model; repeatable.")
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="Pictures of each name.")] = 20,
     option: Annotated[

@@ -54,7 +54,7 @@ def command(
         with kept_for_good():
             import chiasm
 
-            loaded = chiasm.load(model, device=device)
+            loaded = chiasm.load(model, device=device, tasks=_wanted(ask, outline))
         progress.say("looking")
         verb = loaded.ask if ask is not None else loaded.segment if outline else loaded.detect
         asked = partial(verb, threshold=threshold, max_objects=max_objects)
@@ -62,6 +62,13 @@ def command(
             with progress.step():
                 report.add(source, answer)
     report.close()
+
+
+def _wanted(ask: str | None, outline: list[str] | None) -> list[str] | None:
+    """The tasks to load: what is not asked for costs nothing; a question may want any."""
+    if ask is not None:
+        return None
+    return ["detection", "segmentation"] if outline else ["detection"]
 
 
 def _phrases(find: list[str] | None, outline: list[str] | None, names: Path | None, ask: str | None) -> list[str]:

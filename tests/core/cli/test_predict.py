@@ -43,7 +43,8 @@ class FakeModel:
 @pytest.fixture
 def model(monkeypatch: pytest.MonkeyPatch) -> FakeModel:
     fake = FakeModel()
-    monkeypatch.setitem(vars(chiasm), "load", lambda name, *, device="cpu": fake)  # the real one would import torch
+    load = lambda name, *, device="cpu", tasks=None: fake  # noqa: E731  # the real one would import torch
+    monkeypatch.setitem(vars(chiasm), "load", load)
     return fake
 
 
