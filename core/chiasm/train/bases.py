@@ -36,9 +36,11 @@ def read_base(folders: str | Sequence[str]) -> Checkpoint:
 
 
 def _mean_task(files: Sequence[TaskFile]) -> TaskFile:
-    parts = ("rows_input", "rows_output", "vectors")
-    own = {part: _mean([{part: getattr(file, part)} for file in files])[part] for part in parts}
-    return replace(files[-1], decoder=_mean([file.decoder for file in files]), **own)
+    own = _mean([{"input": f.rows_input, "output": f.rows_output, "vectors": f.vectors} for f in files])
+    decoder = _mean([file.decoder for file in files])
+    return replace(
+        files[-1], rows_input=own["input"], rows_output=own["output"], vectors=own["vectors"], decoder=decoder
+    )
 
 
 def _mean(tensors: Sequence[Mapping[str, Tensor]]) -> dict[str, Tensor]:
