@@ -10,7 +10,7 @@ from pathlib import Path
 import chiasm
 
 OUT = Path("demo-output")
-SURE = 0.4  # a picture for people shows what the model is sure of; the default threshold finds more
+SURE = 0.5  # a picture for people shows what the model is sure of; the default threshold finds more
 SHOWS: tuple[tuple[str, str, tuple[str, ...], str], ...] = (
     ("cat", "chelsea.png", ("cat", "bicycle"), "Find the cat and the horse, please."),
     ("coffee", "coffee.png", ("cup", "spoon", "dining table"), "Can you find the cup and the bottle?"),

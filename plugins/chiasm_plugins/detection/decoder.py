@@ -27,7 +27,7 @@ PROTOTYPES = 128  # kinds of things that slots can point to; the answer is a mix
 ANSWER = LEVELS * (WIDTH + 1)  # weights and a bias for each level's features
 CANDIDATES = 300  # locations a phrase before suppression
 OVERLAP = 0.6  # IoU from which the weaker of two boxes of one phrase is suppressed
-PRESENCE = 0.1  # exponent of the presence; the location's score has the rest
+PRESENCE = 0.4  # exponent of the presence; the location's score has the rest
 
 
 @dataclass(frozen=True, eq=False)
