@@ -25,9 +25,9 @@ DIRECTIONS = {
 }
 # core is read from left to right, and imports only look to the left
 READING_ORDER = (
-    *("limits", "strict_json", "files", "images", "text", "backbone", "routing"),
+    *("limits", "strict_json", "files", "checkpoint", "images", "text", "backbone", "routing"),
     *("result", "result_json", "drawing", "plot", "export", "polygons", "exchange"),
-    *("checkpoint", "weights", "assemble", "scene", "options", "requests", "routes"),
+    *("weights", "assemble", "scene", "options", "requests", "routes"),
     *("answer", "model", "models", "loading"),
     *("evaluate", "train", "cli"),
 )

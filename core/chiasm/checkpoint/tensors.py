@@ -49,8 +49,9 @@ class Header:
     size: int  # bytes in front of the data
 
 
-def parse_header(data: bytes | bytearray | memoryview, name: str) -> Header:
-    """The checked header of a whole file in memory."""
+def parse_header(data: bytes | bytearray | memoryview, name: str, size: int | None = None) -> Header:
+    """The checked header of a file of `size` bytes, whose beginning (or all of it) is in memory."""
+    size = len(data) if size is None else size
     if len(data) < 8:
         raise CheckpointError(f"{name} is truncated: it is too short for a safetensors file")
     length = int.from_bytes(data[:8], "little")
@@ -68,8 +69,8 @@ def parse_header(data: bytes | bytearray | memoryview, name: str) -> Header:
         if entry.start != end:
             raise CheckpointError(f"{name} has a hole or an overlap before '{shown(entry.name)}'")
         end = entry.end
-    if end != len(data) - 8 - length:
-        raise CheckpointError(f"{name} has {len(data) - 8 - length} bytes of tensors, its header says {end}")
+    if end != size - 8 - length:
+        raise CheckpointError(f"{name} has {size - 8 - length} bytes of tensors, its header says {end}")
     return Header(entries, metadata, 8 + length)
 
 
@@ -78,7 +79,7 @@ def read_tensors(data: bytearray, name: str) -> tuple[dict[str, Tensor], dict[st
     header = parse_header(data, name)
     tensors = {entry.name: _tensor(data, header.size, entry) for entry in header.entries}
     for key, tensor in tensors.items():
-        if fault := _fault(tensor):
+        if fault := fault_of(tensor):
             raise CheckpointError(f"{name}: '{shown(key)}' holds {fault}")
     return tensors, header.metadata
 
@@ -106,7 +107,7 @@ def tensor_chunks(
         yield _raw(tensor)
 
 
-def _fault(tensor: Tensor) -> str | None:
+def fault_of(tensor: Tensor) -> str | None:
     """What a tensor that is not empty may not hold, if it holds it."""
     import torch
 
@@ -132,7 +133,7 @@ def _code(tensor: Tensor, key: str, name: str) -> str:
     if code is None or key == _METADATA:
         stored = "only floats of 16 or 32 bits, int8 to int64, uint8 and bool are stored"
         raise CheckpointError(f"{name}: '{shown(key)}' is {dtype}; {stored}")
-    if tensor.numel() == 0 or _fault(tensor.detach()):
+    if tensor.numel() == 0 or fault_of(tensor.detach()):
         raise CheckpointError(f"{name}: '{shown(key)}' is empty or holds NaN or infinity; it is not stored")
     return code
 
