@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any, cast
 
+from accelerate import init_empty_weights
 from chiasm_registry import CheckpointError, CoreInfo, PluginError, Task, TaskTable
 from chiasm_registry.errors import shown
 from chiasm_registry.guard import guarded
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
 from .backbone.internvl import build_internvl
@@ -42,6 +44,16 @@ def build_backbone(config: Mapping[str, Any], *, blank: bool = False) -> nn.Modu
         )
     with no_init_weights() if blank else nullcontext():
         return DESIGNS[design](config)
+
+
+def empty_backbone(config: Mapping[str, Any]) -> nn.Module:
+    """A backbone whose parameters have no memory yet; its buffers have their values."""
+    with init_empty_weights(include_buffers=False):
+        backbone = build_backbone(config, blank=True)
+    for part in backbone.children():  # what was one tensor became two when its memory was taken away
+        if isinstance(part, PreTrainedModel):
+            part.tie_weights()
+    return backbone
 
 
 def build_decoder(task: Task, info: CoreInfo) -> nn.Module:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -15,15 +16,17 @@ from chiasm_registry.guard import clean, guarded
 from chiasm_registry.outputs import NOTICE_CHARS, Notice
 from torch import nn
 
-from .assemble import build_backbone, build_decoder, markers_of
+from .assemble import build_backbone, build_decoder, empty_backbone, markers_of
+from .backbone.build import put
 from .backbone.protocol import Backbone
-from .checkpoint import Checkpoint, TaskFile, read_checkpoint, read_task_file
+from .checkpoint import Checkpoint, TaskFile, read_task_file
 from .model import Model
 from .models import model_folder
 from .options import listed, told
 from .routing.network import Network
+from .source import open_model
 from .text import TEMPLATES, Template, Tokenizer
-from .weights import check_core, fill_core, fill_task, start_tasks
+from .weights import check_core, fill_task, start_tasks
 
 DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _SEED = 0  # of what no checkpoint fills; the caller's own random state is left alone
@@ -37,24 +40,27 @@ def load(
     tasks: Sequence[str] | None = None,
     tasks_from: Sequence[str | os.PathLike[str]] = (),
     plugins: Sequence[object] = (),
+    follow_links: bool = False,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Model:
-    """A model, ready to be asked: an embedded one by name, or a chiasm folder by path.
+    """A model, ready to be asked: an embedded one by name, or a folder: chiasm's, official InternVL2, transformers'.
 
     `dtype` None is float32 on a CPU and bfloat16 elsewhere. `tasks` None loads every task that is installed and sound;
     `tasks_from` are task files (`NAME.safetensors`) that replace or complete the folder's; `plugins` are objects with
-    the hook `chiasm_tasks`, for a notebook. What loading had to say is in `Model.notices`.
+    the hook `chiasm_tasks`, for a notebook. Links in a foreign folder are refused unless `follow_links`; `progress` is
+    called with bytes read and bytes in all. What loading had to say is in `Model.notices`.
     """
     where = _device(device)
     kind = _dtype(dtype, where)
-    checkpoint = read_checkpoint(_folder(name_or_path))
+    checkpoint = open_model(_folder(name_or_path), follow_links=follow_links)
     catalog = discover().extended(listed(plugins, "plugins"))
     template = _template(checkpoint)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.default_generator.manual_seed(_SEED)
         network, table, broken = _built(checkpoint, _chosen(catalog, tasks), all_of_them=tasks is not None)
-    tokenizer = _tokenizer(checkpoint, table, network)
-    fill_core(network, checkpoint.core)
-    untrained = _fill_tasks(network, table, checkpoint, _task_files(tasks_from, table))
+        tokenizer = _tokenizer(checkpoint, table, network)
+        put(network.backbone_module, checkpoint.core, kind, where, progress)
+        untrained = _fill_tasks(network, table, checkpoint, _task_files(tasks_from, table))
     _settle(network, where, kind)
     return Model(
         network=network,
@@ -104,7 +110,8 @@ def _template(checkpoint: Checkpoint) -> Template:
         raise CheckpointError(
             f"the checkpoint wants the prompt template {shown(repr(name), 40)}; known: {', '.join(TEMPLATES)}"
         )
-    return TEMPLATES[name]
+    template, system = TEMPLATES[name], checkpoint.config.get("system")
+    return replace(template, system=system) if isinstance(system, str) else template
 
 
 def _chosen(catalog: Catalog, names: Sequence[str] | None) -> dict[str, Task]:
@@ -124,7 +131,7 @@ def _built(
     """The network with fresh weights, its table, and the tasks that had to be left out, with the reason."""
     with torch.device("meta"):  # a description that does not fit its tensors never gets any memory
         check_core(build_backbone(checkpoint.config, blank=True), checkpoint.core)
-    backbone = build_backbone(checkpoint.config, blank=True)
+    backbone = empty_backbone(checkpoint.config)
     decoders: dict[str, nn.Module] = {}
     broken: dict[str, str] = {}
     for name, task in tasks.items():
@@ -139,7 +146,7 @@ def _built(
 
 
 def _tokenizer(checkpoint: Checkpoint, table: TaskTable, network: Network) -> Tokenizer:
-    tokenizer = Tokenizer.from_json(checkpoint.tokenizer_json).with_tasks(table.tokens)
+    tokenizer = Tokenizer.from_json(checkpoint.tokenizer_json, table.tokens)
     if tokenizer.size > network.backbone.vocabulary:
         raise CheckpointError(
             f"tokenizer.json has {tokenizer.size} tokens, config.json a vocabulary of {network.backbone.vocabulary}"

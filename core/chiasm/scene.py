@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from chiasm_registry import Scene
@@ -38,7 +39,7 @@ def _groups(images: Sequence[OpenedImage], backbone: Backbone) -> Iterator[list[
     group: list[OpenedImage] = []
     tiles = 0
     for image in images:
-        count = tile_grid(*image.rgb.size, max_tiles=backbone.max_tiles, tile=backbone.tile).count
+        count = tile_grid(*image.rgb.size, **_cut(backbone)).count
         if group and tiles + count > TILES_AT_ONCE:
             yield group
             group, tiles = [], 0
@@ -48,10 +49,16 @@ def _groups(images: Sequence[OpenedImage], backbone: Backbone) -> Iterator[list[
         yield group
 
 
+def _cut(backbone: Backbone) -> dict[str, Any]:
+    """How the backbone wants its images cut; a design that says less takes what is usual."""
+    low, thumbnail = getattr(backbone, "min_tiles", 1), getattr(backbone, "thumbnail", True)
+    return {"min_tiles": low, "max_tiles": backbone.max_tiles, "tile": backbone.tile, "thumbnail": thumbnail}
+
+
 def _look_at_once(network: Network, images: Sequence[OpenedImage]) -> list[Look]:
     backbone = network.backbone
     device, dtype = next(network.parameters()).device, dtype_of(network)
-    cut = [tile_pixels(image.rgb, max_tiles=backbone.max_tiles, tile=backbone.tile) for image in images]
+    cut = [tile_pixels(image.rgb, **_cut(backbone)) for image in images]
     counts = [len(tiles) for tiles in cut]
     seen = backbone.see(torch.cat(cut).to(device, dtype))
     last = [sum(counts[: k + 1]) - 1 for k in range(len(counts))]

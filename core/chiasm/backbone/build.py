@@ -15,6 +15,8 @@ from transformers.initialization import no_init_weights
 from ..checkpoint.later import Later
 from .official.network import OfficialInternVL
 
+UNBUILDABLE = "config.json does not describe an InternVL model that can be built; look at its key 'internvl'"
+
 
 def internvl_config(config: Mapping[str, Any]) -> InternVLConfig:
     """transformers' configuration in the key `internvl`, with an attention that no file chooses."""
@@ -22,9 +24,7 @@ def internvl_config(config: Mapping[str, Any]) -> InternVLConfig:
         internvl = InternVLConfig(**config["internvl"])
         internvl._attn_implementation = "sdpa"
     except Exception as error:  # the libraries raise many kinds, and quote the whole configuration
-        raise CheckpointError(
-            "config.json does not describe an InternVL model that can be built; look at its key 'internvl'"
-        ) from error
+        raise CheckpointError(UNBUILDABLE) from error
     return internvl
 
 
@@ -35,16 +35,20 @@ def blank_internvl(config: Mapping[str, Any]) -> OfficialInternVL:
         with no_init_weights(), init_empty_weights(include_buffers=False):
             network = OfficialInternVL(internvl)
     except Exception as error:
-        raise CheckpointError(
-            "config.json does not describe an InternVL model that can be built; look at its key 'internvl'"
-        ) from error
+        raise CheckpointError(UNBUILDABLE) from error
     network.tie_weights()
     return network
 
 
 def native_shapes(config: Mapping[str, Any]) -> dict[str, tuple[int, ...]]:
-    """The shape of every tensor of the network, by transformers' names."""
-    return {name: tuple(tensor.shape) for name, tensor in blank_internvl(config).state_dict().items()}
+    """The shape of every tensor of the network, by transformers' names; nothing gets any memory."""
+    internvl = internvl_config(config)
+    try:
+        with no_init_weights(), torch.device("meta"):
+            network = OfficialInternVL(internvl)
+    except Exception as error:
+        raise CheckpointError(UNBUILDABLE) from error
+    return {name: tuple(tensor.shape) for name, tensor in network.state_dict().items()}
 
 
 def put(
@@ -56,20 +60,24 @@ def put(
 ) -> None:
     """Give `module` the parameters in `tensors`, one after the other; `told` hears bytes done and bytes in all.
 
-    Names and shapes have been checked. `dtype` None keeps what is stored.
+    Names and shapes have been checked. `dtype` None keeps what is stored. A parameter of two names keeps both.
     """
     whole = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
-    done = 0
+    done, new = 0, {}
     for name, stored in tensors.items():
         owner_name, _, leaf = name.rpartition(".")
         owner = module.get_submodule(owner_name)
-        where = device(name) if callable(device) else device
         tensor = stored.detach()
-        tensor = tensor.to(where, dtype if tensor.is_floating_point() else None)
+        tensor = tensor.to(device(name) if callable(device) else device, dtype if tensor.is_floating_point() else None)
         if leaf in owner._buffers:
             owner._buffers[leaf] = tensor
         else:
-            setattr(owner, leaf, nn.Parameter(tensor, requires_grad=False))
+            old = owner._parameters[leaf]
+            new[old] = owner._parameters[leaf] = nn.Parameter(tensor, requires_grad=False)
         done += stored.numel() * stored.element_size()
         if told is not None:
             told(done, whole)
+    for owner in module.modules():
+        for leaf, parameter in owner._parameters.items():
+            if parameter in new:
+                owner._parameters[leaf] = new[parameter]

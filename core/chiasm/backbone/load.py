@@ -26,8 +26,9 @@ def load_backbone(
     """The model in an official InternVL2 folder, ready to be called.
 
     `model(input_ids=, pixel_values=, attention_mask=, output_hidden_states=True)` and `model.generate` are
-    transformers' own; give `generate` the `eos_token_id` that ends an answer, there is none by itself. `dtype` None is float32 on a CPU and bfloat16 elsewhere. The id of `<IMG_CONTEXT>` is looked up in
-    the folder's tokenizer unless it is given. Raises `CheckpointError`.
+    transformers' own; give `generate` the `eos_token_id` that ends an answer, there is none by itself. `dtype` None is
+    float32 on a CPU and bfloat16 elsewhere. The id of `<IMG_CONTEXT>` is looked up in the folder's tokenizer unless it
+    is given. Raises `CheckpointError`.
     """
     root, where = Path(path), torch.device(device)
     kind = dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16)
@@ -41,4 +42,5 @@ def load_backbone(
         put(model, folder.tensors, kind, where)
         model.tie_weights()
         model.generation_config.eos_token_id = None  # the official chat names the one that ends its template
-        return model.to(where).eval()
+        model.to(where).eval()
+    return model

@@ -10,7 +10,7 @@ import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from chiasm_registry.errors import CheckpointError, shown
 
@@ -77,7 +77,8 @@ class OpenFile:
         import torch
 
         tensor = torch.empty(entry.shape, dtype=dtype)
-        self.fill(memoryview(tensor.reshape(-1).view(torch.uint8).numpy()), offset)
+        flat: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+        self.fill(memoryview(flat), offset)
         if fault := fault_of(tensor):
             raise CheckpointError(f"{self.name}: '{shown(entry.name)}' holds {fault}")
         return tensor

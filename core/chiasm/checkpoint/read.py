@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +16,7 @@ from ..strict_json import parse_object
 from .config import check_config
 from .files import read_file
 from .folder import is_temporary, load_manifest, pending
+from .later import Later
 from .manifest import BESIDE, CONFIG, MANIFEST, TOKENIZER, Manifest, TaskEntry, task_file_name
 from .taskfile import TaskFile, parse_task_file
 from .tensors import read_tensors
@@ -25,12 +27,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A whole model folder in memory; nothing in it depends on the files any more."""
+    """A whole model folder; of chiasm's own everything is in memory, and nothing depends on the files any more."""
 
     manifest: Manifest
     config: dict[str, Any]
     tokenizer_json: str
-    core: dict[str, Tensor]
+    core: Mapping[str, Tensor | Later]  # of a foreign folder still on the disk
     tasks: dict[str, TaskFile]  # by name, in the order of the task table
     faults: dict[str, str] = field(default_factory=dict)  # tasks whose weights do not fit their entry, and why
 

@@ -1,4 +1,4 @@
-"""Weights of a foreign folder: `model.safetensors`, or shards with their index; every header is checked before a tensor.
+"""Weights of a foreign folder: `model.safetensors`, or shards with an index; every header is checked before a tensor.
 
 Refused by name: shards that are no plain files of this folder, links, pickles, `model*.safetensors` that the index does
 not list, tensors that are missing from the index or from the shard it names, tensors in two shards.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -9,8 +10,11 @@ from typing import Any
 from chiasm_registry.errors import CheckpointError, shown
 
 MARKERS = frozenset(
-    ("<img>", "</img>", "<IMG_CONTEXT>", "<quad>", "</quad>", "<ref>", "</ref>", "<box>", "</box>")
-    + ("<|im_start|>", "<|im_end|>", "<|system|>", "<|user|>", "<|assistant|>", "<|end|>")
+    re.findall(
+        r"\S+",
+        "<img> </img> <IMG_CONTEXT> <quad> </quad> <ref> </ref> <box> </box> "
+        "<|im_start|> <|im_end|> <|system|> <|user|> <|assistant|> <|end|>",
+    )
 )
 _NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 

@@ -41,12 +41,11 @@ def place_images(question: str, image_tokens: Sequence[int]) -> Placed:
     """
     words = question.split(PLACE)
     if len(words) == 1:
-        front = [part for count in image_tokens for part in (count, "\n")]
+        front: list[str | int] = [part for count in image_tokens for part in (count, "\n")]
         return Placed((*front, question))
     if len(words) - 1 < len(image_tokens):
-        raise InputError(
-            f"{len(image_tokens)} images, but the text has {len(words) - 1} times '{PLACE}'; write it for each, or never"
-        )
+        count = f"{len(image_tokens)} images, but the text has {len(words) - 1} times '{PLACE}'"
+        raise InputError(f"{count}; write it for each, or never")
     parts: list[str | int] = [words[0]]
     for count, text in zip(image_tokens, words[1:], strict=False):
         parts += [count, text]

@@ -43,7 +43,7 @@ def shipped_json(folder: Path, *, follow_links: bool = False) -> str:
         return json.dumps(_sentencepiece(files, config, added), ensure_ascii=False)
     if files.has(VOCAB) and files.has(MERGES):
         return json.dumps(_byte_level(files, config, added), ensure_ascii=False)
-    raise CheckpointError(f"{files.where} has no {WHOLE}, no {MODEL} and no {VOCAB} with {MERGES}; copy the tokenizer there")
+    raise CheckpointError(f"{files.where} has no {WHOLE}, no {MODEL} and no {VOCAB} with {MERGES}; copy one there")
 
 
 class _Files:

@@ -166,8 +166,8 @@ def test_a_head_on_the_disk_wins_over_the_flag_and_a_missing_one_is_tied(shared:
     from safetensors.torch import save_file
 
     folder = shared / "golden" / "internvl2-1b"
-    llm = {**json.loads((folder / "config.json").read_text(encoding="utf-8"))["llm_config"], "tie_word_embeddings": True}
-    tied = changed(folder, tmp_path / "tied", llm_config=llm)
+    llm = json.loads((folder / "config.json").read_text(encoding="utf-8"))["llm_config"]
+    tied = changed(folder, tmp_path / "tied", llm_config={**llm, "tie_word_embeddings": True})
     case = golden(folder, "single")
     model = load_backbone(tied, image_token_id=meta_of(folder)["ids"]["<IMG_CONTEXT>"], dtype=torch.float32)
     assert off(model(**inputs(case)).logits, case["logits"]) < CLOSE

@@ -164,7 +164,7 @@ def test_a_shipped_tokenizer_gives_the_official_ids(shared: Path, folder: str) -
         if token in tokenizer.control_ids:
             assert tokenizer.control_ids[token] == place
     with_tasks = tokenizer.with_tasks(["[DET]", "[SEG]"])
-    for text in ("[UNUSED_TOKEN_145]", "<|im_end|>", "<IMG_CONTEXT>" * 3, "a</s><s><unk>", "<|end|>\n<|user|>", "[DET]"):
+    for text in ("[UNUSED_TOKEN_145]", "<|im_end|>", "<IMG_CONTEXT>" * 3, "a</s><s><unk>", "<|end|><|user|>", "[DET]"):
         assert not set(with_tasks.encode_user(text)) & set(with_tasks.control_ids.values()), text
         assert with_tasks.decode(with_tasks.encode_user("x" + text)).strip() == "x" + text
     assert [with_tasks.id_of("[DET]"), with_tasks.id_of("[SEG]")] == [tokenizer.size, tokenizer.size + 1]

@@ -7,6 +7,7 @@ released folder does.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -177,7 +178,7 @@ OFFICIAL_CODE = frozenset(f"{name}.py" for name in _OFFICIAL_MODULES)
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3")
 # what transformers wrote into every configuration of its time, and what only training looks at
 _INERT = frozenset(
-    """_commit_hash _name_or_path add_cross_attention architectures attn_implementation bad_words_ids
+    re.findall(r"\w+", """_commit_hash _name_or_path add_cross_attention architectures attn_implementation bad_words_ids
     begin_suppress_tokens chunk_size_feed_forward cross_attention_hidden_size decoder_start_token_id diversity_penalty
     do_sample dtype early_stopping encoder_no_repeat_ngram_size exponential_decay_length_penalty finetuning_task
     forced_bos_token_id forced_eos_token_id hidden_size id2label is_decoder is_encoder_decoder is_composition label2id
@@ -186,7 +187,7 @@ _INERT = frozenset(
     problem_type pruned_heads remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id
     suppress_tokens task_specific_params temperature tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p
     torch_dtype torchscript transformers_version typical_p use_backbone_lora use_bfloat16 use_cache use_flash_attn
-    use_llm_lora use_fa3 fix_vit_pos_embed force_image_size_range img_context_token_id""".split()
+    use_llm_lora use_fa3 fix_vit_pos_embed force_image_size_range img_context_token_id""")
 )
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import InternVLConfig, InternVLForConditionalGeneration, InternVLModel
 
 
-class _Transposed(InternVLModel):
+class _Transposed(InternVLModel):  # type: ignore[misc]  # the library is not typed
     """With the pixel shuffle of the first version, whose grid lies on its side."""
 
     def pixel_shuffle(self, vision_features: Tensor, scale_factor: float = 0.5) -> Tensor:
@@ -21,7 +21,7 @@ class _Transposed(InternVLModel):
         return shuffled.transpose(1, 2).contiguous()
 
 
-class OfficialInternVL(InternVLForConditionalGeneration):
+class OfficialInternVL(InternVLForConditionalGeneration):  # type: ignore[misc]
     """An InternVL that computes what the official code computes.
 
     `config.ps_version` "v1" is the older pixel shuffle; without it the newer one is taken.
@@ -35,7 +35,7 @@ class OfficialInternVL(InternVLForConditionalGeneration):
             for name in ("q_norm", "k_norm"):
                 if hasattr(getattr(module, name, None), "variance_epsilon"):
                     getattr(module, name).variance_epsilon = config.vision_config.layer_norm_eps
-        rotary = getattr(self.model.language_model, "rotary_emb", None)
+        rotary: Any = getattr(self.model.language_model, "rotary_emb", None)
         if getattr(rotary, "rope_type", "") == "dynamic":
             rotary.register_forward_pre_hook(_forget)
 
