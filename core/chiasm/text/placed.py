@@ -44,8 +44,8 @@ def place_images(question: str, image_tokens: Sequence[int]) -> Placed:
         front: list[str | int] = [part for count in image_tokens for part in (count, "\n")]
         return Placed((*front, question))
     if len(words) - 1 < len(image_tokens):
-        count = f"{len(image_tokens)} images, but the text has {len(words) - 1} times '{PLACE}'"
-        raise InputError(f"{count}; write it for each, or never")
+        fact = f"{len(image_tokens)} images, but the text has {len(words) - 1} times '{PLACE}'"
+        raise InputError(f"{fact}; write it for each, or never")
     parts: list[str | int] = [words[0]]
     for count, text in zip(image_tokens, words[1:], strict=False):
         parts += [count, text]
