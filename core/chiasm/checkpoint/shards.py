@@ -78,7 +78,7 @@ def open_shards(root: Path, names: set[str], *, follow_links: bool = False) -> d
 
 def open_file(path: Path, *, follow_links: bool = False) -> dict[str, Later]:
     """The tensors of one safetensors file, in the order in which they stand."""
-    name = f"'{shown_path(path)}'"
+    name = f"'{shown_path(path, 60)}'"
     descriptor = open_regular(path, name, follow_links=follow_links)
     file = OpenFile(descriptor, name)
     size = os.fstat(descriptor).st_size

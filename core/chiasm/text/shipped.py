@@ -16,16 +16,14 @@ from chiasm_registry.errors import CheckpointError, shown, shown_path
 from ..checkpoint.files import read_file
 from ..limits import LIMITS
 from ..strict_json import parse_object
-from .added import Added, read_added
+from .added import MARKERS, Added, read_added
+from .patterns import QWEN2
 from .sentencepiece import Kind, Pieces, merges, parse_pieces
 
 CONFIG, WHOLE, MODEL = "tokenizer_config.json", "tokenizer.json", "tokenizer.model"
 VOCAB, MERGES = "vocab.json", "merges.txt"
 FILES = (CONFIG, "special_tokens_map.json", "added_tokens.json", WHOLE, MODEL, VOCAB, MERGES)
 _BLANK = "▁"  # how SentencePiece writes a blank
-_QWEN2_WORDS = (
-    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
-)
 _WITHOUT_BOS = ("Qwen2Tokenizer", "Qwen2TokenizerFast")
 
 
@@ -36,7 +34,7 @@ def shipped_json(folder: Path, *, follow_links: bool = False) -> str:
     name = config.get("tokenizer_class")
     fast = files.has(WHOLE) and (name == "PreTrainedTokenizerFast" or not (files.has(MODEL) or files.has(VOCAB)))
     if fast:
-        return files.text(WHOLE)
+        return _made_special(files.text(WHOLE))
     older, named = files.optional("added_tokens.json"), files.optional("special_tokens_map.json")
     added = read_added(config, older, named, files.where)
     if files.has(MODEL):
@@ -44,6 +42,20 @@ def shipped_json(folder: Path, *, follow_links: bool = False) -> str:
     if files.has(VOCAB) and files.has(MERGES):
         return json.dumps(_byte_level(files, config, added), ensure_ascii=False)
     raise CheckpointError(f"{files.where} has no {WHOLE}, no {MODEL} and no {VOCAB} with {MERGES}; copy one there")
+
+
+def _made_special(text: str) -> str:
+    """A shipped `tokenizer.json` whose added tokens no user can reach; a marker that he can is left to be refused."""
+    try:
+        whole = json.loads(text)
+        reachable = [t for t in whole["added_tokens"] if t["content"] not in MARKERS]
+        if all(t["special"] and not t["normalized"] for t in reachable):
+            return text
+        for token in reachable:
+            token |= {"special": True, "normalized": False}
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return text  # to be refused with its own words
+    return json.dumps(whole, ensure_ascii=False)
 
 
 class _Files:
@@ -105,7 +117,7 @@ def _byte_level(files: _Files, config: Mapping[str, Any], added: Added) -> dict[
     if any(len(pair) != 2 or not all(part in vocab for part in (*pair, "".join(pair))) for pair in pairs):
         raise CheckpointError(f"{files.where}: {MERGES} does not fit {VOCAB}; download both again")
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
-    split = {"type": "Split", "pattern": {"Regex": _QWEN2_WORDS}, "behavior": "Isolated", "invert": False}
+    split = {"type": "Split", "pattern": {"Regex": QWEN2}, "behavior": "Isolated", "invert": False}
     return _engine(
         added,
         {"unk_token": None, "fuse_unk": False, "byte_fallback": False, "vocab": vocab, "merges": pairs},

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from chiasm_registry.errors import CheckpointError, ChiasmError, InputError, shown
 
 from .gate import check_encodable
+from .patterns import check_patterns
 from .shipped import shipped_json
 
 if TYPE_CHECKING:
@@ -210,6 +211,8 @@ def _check_json(text: str) -> None:
         whole = json.loads(text)
         added = whole["added_tokens"]
         plain = whole.get(_OURS, {}).get("plain", [])
+        for part in ("normalizer", "pre_tokenizer", "decoder"):
+            check_patterns(whole.get(part))
         tokens = [(t["id"], t["content"], t["special"] or t["id"] in plain, t["normalized"]) for t in added]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError("the tokenizer's JSON has no readable list added_tokens") from None

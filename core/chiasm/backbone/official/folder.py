@@ -15,6 +15,7 @@ import torch
 from chiasm_registry.errors import CheckpointError, shown, shown_path
 from torch import Tensor
 
+from ...checkpoint.config import check_config
 from ...checkpoint.files import read_file
 from ...checkpoint.later import Later
 from ...checkpoint.shards import names_in, open_shards
@@ -25,7 +26,7 @@ from .allowed import OFFICIAL_CODE
 from .config import Official, official_config
 from .names import HEAD, Place, places
 
-CONFIG = "config.json"
+CONFIG, GENERATION, _JINJA = "config.json", "generation_config.json", "chat_template.jinja"
 _STALE = ".rotary_emb.inv_freq"  # a buffer that older programs stored; it follows from the configuration
 
 
@@ -51,7 +52,11 @@ def open_official(root: Path, raw: dict[str, Any], *, follow_links: bool = False
     """The folder of this `config.json`; raises `CheckpointError` that names the file and the tensor."""
     where = f"'{shown_path(root / CONFIG)}'"
     config = official_config(raw, where)
-    entries = open_shards(root, names_in(root, OFFICIAL_CODE), follow_links=follow_links)
+    names = names_in(root, OFFICIAL_CODE)
+    if _JINJA in names:
+        raise CheckpointError(f"'{shown_path(root)}' holds '{_JINJA}'; prompts are chiasm's own, remove it")
+    _check_generation(root, names, follow_links)
+    entries = open_shards(root, names, follow_links=follow_links)
     entries = {name: entry for name, entry in entries.items() if not name.endswith(_STALE)}
     shapes = native_shapes(config.described(0, tied=False))
     found = places(list(shapes), config.family.name, config.internvl["text_config"])
@@ -60,6 +65,14 @@ def open_official(root: Path, raw: dict[str, Any], *, follow_links: bool = False
     kept = tuple(place for place in found if not (tied and place is head))
     _check(entries, kept, shapes, shown_path(root))
     return OfficialFolder(config, tied, _native(entries, kept, shapes), kept, raw)
+
+
+def _check_generation(root: Path, names: set[str], follow_links: bool) -> None:
+    """How answers are generated is the caller's to say; the file is only held to what it may hold."""
+    if GENERATION in names:
+        name = f"'{shown_path(root / GENERATION)}'"
+        data = read_file(root / GENERATION, name, LIMITS.header_bytes, follow_links=follow_links)
+        check_config(parse_object(data, name, error=CheckpointError), name)
 
 
 def _check(
