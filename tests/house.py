@@ -27,7 +27,7 @@ DIRECTIONS = {
 READING_ORDER = (
     *("limits", "strict_json", "files", "checkpoint", "images", "text", "backbone", "routing"),
     *("result", "result_json", "drawing", "plot", "export", "polygons", "exchange"),
-    *("weights", "source", "assemble", "scene", "options", "requests", "routes"),
+    *("weights", "source", "transfer", "assemble", "scene", "options", "requests", "routes"),
     *("answer", "model", "models", "loading"),
     *("evaluate", "train", "cli"),
 )

@@ -7,23 +7,28 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from chiasm_registry.errors import CheckpointError, shown, shown_path
 
 from .backbone.native import is_native, open_native
 from .backbone.official.config import is_official
-from .backbone.official.folder import OfficialFolder, open_official, read_config
+from .backbone.official.folder import GENERATION, OfficialFolder, open_official, read_config
 from .checkpoint import Checkpoint, Manifest, read_checkpoint
+from .checkpoint.files import read_file
 from .checkpoint.folder import pending
 from .checkpoint.manifest import CONFIG, MANIFEST
+from .limits import LIMITS
 from .text import TEMPLATES
-from .text.shipped import shipped_json
+from .text.shipped import FILES, shipped_json
 
 INSTRUCTION = "Find what is named."  # what guided mode says to a model that learned no instruction of its own
+_PREPROCESSOR = "preprocessor_config.json"
 _IMAGE = "<IMG_CONTEXT>"
-_PREFIX = "internvl."  # of the core's tensors in a checkpoint
+CORE_PREFIX = "internvl."  # of the core's tensors in a checkpoint
 
 
 def open_model(path: str | os.PathLike[str], *, follow_links: bool = False) -> Checkpoint:
@@ -60,7 +65,7 @@ def _official(root: Path, folder: OfficialFolder, follow_links: bool) -> Checkpo
     config = {**folder.config.described(image, folder.tied), "text_boxes": True}
     if folder.config.system is not None:
         config["system"] = folder.config.system
-    return _checkpoint(template, config, tokenizer_json, folder.tensors)
+    return _checkpoint(template, config, tokenizer_json, folder.tensors, _kept(root, follow_links))
 
 
 def _native(root: Path, raw: dict[str, Any], follow_links: bool) -> Checkpoint:
@@ -70,10 +75,24 @@ def _native(root: Path, raw: dict[str, Any], follow_links: bool) -> Checkpoint:
     return _checkpoint("internvl2_5", {**config, "text_boxes": True}, tokenizer_json, tensors)
 
 
-def _checkpoint(template: str, config: dict[str, Any], tokenizer_json: str, tensors: dict[str, Any]) -> Checkpoint:
-    core = {_PREFIX + name: tensor for name, tensor in tensors.items()}
+def _kept(root: Path, follow_links: bool) -> dict[str, bytes]:
+    """The files of an official folder, but for its weights, as they are: what the way back needs."""
+    names = [name for name in (CONFIG, GENERATION, _PREPROCESSOR, *FILES) if _has(root, name)]
+    paths = {name: (root / name, f"'{shown_path(root / name)}'") for name in names}
+    limit = LIMITS.tokenizer_bytes
+    return {name: bytes(read_file(*paths[name], limit, follow_links=follow_links)) for name in names}
+
+
+def _checkpoint(
+    template: str,
+    config: dict[str, Any],
+    tokenizer_json: str,
+    tensors: dict[str, Any],
+    kept: Mapping[str, bytes] = MappingProxyType({}),
+) -> Checkpoint:
+    core = {CORE_PREFIX + name: tensor for name, tensor in tensors.items()}
     manifest = Manifest(design="internvl", template=template, guided_instruction=INSTRUCTION, files={})
-    return Checkpoint(manifest, config, tokenizer_json, core, {})
+    return Checkpoint(manifest, config, tokenizer_json, core, {}, kept=kept)
 
 
 def image_id(tokenizer_json: str, vocabulary: int, root: Path) -> int:

@@ -17,7 +17,7 @@ from .config import check_config
 from .files import read_file
 from .folder import is_temporary, load_manifest, pending
 from .later import Later
-from .manifest import BESIDE, CONFIG, MANIFEST, TOKENIZER, Manifest, TaskEntry, task_file_name
+from .manifest import BESIDE, CONFIG, KEPT, MANIFEST, TOKENIZER, Manifest, TaskEntry, task_file_name
 from .taskfile import TaskFile, parse_task_file
 from .tensors import read_tensors
 
@@ -35,6 +35,7 @@ class Checkpoint:
     core: Mapping[str, Tensor | Later]  # of a foreign folder still on the disk
     tasks: dict[str, TaskFile]  # by name, in the order of the task table
     faults: dict[str, str] = field(default_factory=dict)  # tasks whose weights do not fit their entry, and why
+    kept: Mapping[str, bytes] = field(default_factory=dict)  # files of an official folder that it came from, by name
 
 
 def read_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
@@ -61,7 +62,8 @@ def read_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
                 tasks[entry.name] = _task(data, entry)
             except CheckpointError as error:
                 faults[entry.name] = str(error)
-    return Checkpoint(manifest, config, tokenizer_json, core, tasks, faults)
+    kept = {name.partition("-")[2]: bytes(read(name)) for name in manifest.files if KEPT.fullmatch(name)}
+    return Checkpoint(manifest, config, tokenizer_json, core, tasks, faults, kept)
 
 
 @dataclass(frozen=True)

@@ -85,9 +85,12 @@ def read_tensors(data: bytearray, name: str) -> tuple[dict[str, Tensor], dict[st
 
 
 def tensor_chunks(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], name: str
+    tensors: Mapping[str, Any], metadata: Mapping[str, str], name: str
 ) -> Iterator[bytes | memoryview]:
-    """The bytes of a safetensors file, piece by piece; widest dtypes first so that every tensor is aligned."""
+    """The bytes of a safetensors file, piece by piece; widest dtypes first so that every tensor is aligned.
+
+    Values are tensors, or `Later`, which are checked when they are read.
+    """
     items = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
     header: dict[str, Any] = {_METADATA: dict(metadata)} if metadata else {}
     start = 0
@@ -119,21 +122,21 @@ def fault_of(tensor: Tensor) -> str | None:
     return None
 
 
-def _raw(tensor: Tensor) -> memoryview:
+def _raw(tensor: Any) -> memoryview:
     import torch
 
     flat: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     return memoryview(flat)
 
 
-def _code(tensor: Tensor, key: str, name: str) -> str:
+def _code(tensor: Any, key: str, name: str) -> str:
     """The header's word for the dtype; refuses what reading would refuse."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     code = next((code for code, (known, _) in _DTYPES.items() if known == dtype), None)
     if code is None or key == _METADATA:
         stored = "only floats of 16 or 32 bits, int8 to int64, uint8 and bool are stored"
         raise CheckpointError(f"{name}: '{shown(key)}' is {dtype}; {stored}")
-    if tensor.numel() == 0 or fault_of(tensor.detach()):
+    if tensor.numel() == 0 or (not hasattr(tensor, "read") and fault_of(tensor.detach())):
         raise CheckpointError(f"{name}: '{shown(key)}' is empty or holds NaN or infinity; it is not stored")
     return code
 

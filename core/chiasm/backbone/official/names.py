@@ -84,6 +84,7 @@ def places(natives: Sequence[str], family: str, text: Mapping[str, Any]) -> list
     groups = int(text["num_key_value_heads"])
     made = []
     for official, names in found.items():
+        names.sort(key=_order)
         if len(names) == 1:
             made.append(Place(official, (names[0],)))
         elif official.startswith("vision_model."):
@@ -91,6 +92,11 @@ def places(natives: Sequence[str], family: str, text: Mapping[str, Any]) -> list
         else:
             made.append(Place(official, tuple(names), groups, int(text["num_attention_heads"]) // groups))
     return made
+
+
+def _order(name: str) -> int:
+    """Query, key, value: as they stand in one tensor."""
+    return next((k for k, part in enumerate((".q_proj.", ".k_proj.", ".v_proj.")) if part in name), 0)
 
 
 def _official(name: str, family: str) -> str:
