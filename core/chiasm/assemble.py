@@ -69,11 +69,13 @@ def build_decoder(task: Task, info: CoreInfo) -> nn.Module:
     return decoder
 
 
-def markers_of(tokenizer: Tokenizer, template: Template) -> Markers:
-    """The ids that frame phrases, end answers and hold images."""
+def markers_of(tokenizer: Tokenizer, template: Template, *, text_boxes: bool = False) -> Markers:
+    """The ids that frame phrases, end answers and hold images; `text_boxes` of a model that writes boxes as text."""
     return Markers(
         ref=tokenizer.id_of("<ref>"),
         unref=tokenizer.id_of("</ref>"),
         end=tokenizer.id_of(template.stop),
         image=tokenizer.id_of("<IMG_CONTEXT>"),
+        box=tokenizer.control_ids.get("<box>") if text_boxes else None,
+        unbox=tokenizer.control_ids.get("</box>") if text_boxes else None,
     )

@@ -67,7 +67,7 @@ def load(
         table=table,
         tokenizer=tokenizer,
         template=template,
-        markers=markers_of(tokenizer, template),
+        markers=markers_of(tokenizer, template, text_boxes=checkpoint.config.get("text_boxes") is True),
         instruction=checkpoint.manifest.guided_instruction,
         untrained=frozenset(untrained),
         notices=_notices(catalog, {**broken, **untrained}, checkpoint, table),

@@ -19,12 +19,14 @@ ALONE = -2  # as a parent: the branch has a beginning of its own and does not se
 
 @dataclass(frozen=True)
 class Markers:
-    """Ids of the control tokens that frame a phrase and end an answer."""
+    """Ids of the control tokens that frame a phrase, end an answer and hold images."""
 
     ref: int
     unref: int
     end: int
     image: int
+    box: int | None = None  # for models that write boxes as text, between these two
+    unbox: int | None = None
 
 
 def branch_ids(phrase: Sequence[int], tasks: Sequence[str], rows: Rows, markers: Markers) -> list[int]:
