@@ -19,13 +19,12 @@ from .requests import Asked, Clock, Request, opened, pointed_at, requests_of
 from .result import Result
 from .routes import guided_routes, heard_routes, routable
 from .routing.generate import Sampling, Spoken, speak_free
-from .routing.grammar import read_boxes
 from .routing.guided import speak_guided
 from .routing.network import Network
 from .routing.sequence import Markers
 from .scene import Look, look_at, no_scene
 from .text import Template, Tokenizer, build_prompt, check_phrases, check_text, render
-from .written import with_written
+from .written import with_written, written_in
 
 R = TypeVar("R")
 REQUESTS_AT_ONCE = 16  # prompts that are answered in one batch
@@ -208,8 +207,7 @@ class Model:
         clock = Clock()
         clock.seconds.update(shared)
         result = self._answer(looks[0] if looks else None, text, routes, asked, clock)
-        written = read_boxes(answer.ids, self.tokenizer, self.network.rows, self.markers)
-        return with_written(result, written, asked.max_objects)
+        return with_written(result, written_in(self, answer.ids), asked.max_objects)
 
     def _answer(
         self, look: Look | None, text: str, routes: Sequence[Route], asked: TaskOptions, clock: Clock
