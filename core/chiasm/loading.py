@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from chiasm_registry import Catalog, CheckpointError, InputError, PluginError, Task, TaskTable
@@ -17,18 +17,17 @@ from chiasm_registry.outputs import NOTICE_CHARS, Notice
 from torch import nn
 
 from .assemble import build_backbone, build_decoder, empty_backbone, markers_of
-from .backbone.build import put
 from .backbone.protocol import Backbone
 from .checkpoint import Checkpoint, TaskFile, read_task_file
 from .model import Model
 from .models import model_folder
 from .options import listed, told
+from .placement import Placement
 from .routing.network import Network
 from .source import open_model
 from .text import TEMPLATES, Template, Tokenizer
 from .weights import check_core, fill_task, start_tasks
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _SEED = 0  # of what no checkpoint fills; the caller's own random state is left alone
 
 
@@ -41,17 +40,21 @@ def load(
     tasks_from: Sequence[str | os.PathLike[str]] = (),
     plugins: Sequence[object] = (),
     follow_links: bool = False,
+    device_map: str | Mapping[str, Any] | None = None,
+    max_memory: Mapping[Any, Any] | None = None,
+    quantize: str | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Model:
     """A model, ready to be asked: an embedded one by name, or a folder: chiasm's, official InternVL2, transformers'.
 
     `dtype` None is float32 on a CPU and bfloat16 elsewhere. `tasks` None loads every task that is installed and sound;
     `tasks_from` are task files (`NAME.safetensors`) that replace or complete the folder's; `plugins` are objects with
-    the hook `chiasm_tasks`, for a notebook. Links in a foreign folder are refused unless `follow_links`; `progress` is
-    called with bytes read and bytes in all. What loading had to say is in `Model.notices`.
+    the hook `chiasm_tasks`, for a notebook. `device_map` ("auto", or accelerate's own) spreads the core over devices
+    within `max_memory`; `quantize` "8bit" or "4bit" makes its weights smaller. Links in a foreign folder are refused
+    unless `follow_links`; `progress` hears bytes read and bytes in all. What there is to say is in `Model.notices`.
     """
-    where = _device(device)
-    kind = _dtype(dtype, where)
+    more = {"max_memory": max_memory, "quantize": quantize, "progress": progress}
+    place = Placement.of(device, dtype, device_map, **more)
     checkpoint = open_model(_folder(name_or_path), follow_links=follow_links)
     catalog = discover().extended(listed(plugins, "plugins"))
     template = _template(checkpoint)
@@ -59,9 +62,9 @@ def load(
         torch.default_generator.manual_seed(_SEED)
         network, table, broken = _built(checkpoint, _chosen(catalog, tasks), all_of_them=tasks is not None)
         tokenizer = _tokenizer(checkpoint, table, network)
-        put(network.backbone_module, checkpoint.core, kind, where, progress)
+        where = place.fill(network, checkpoint)
         untrained = _fill_tasks(network, table, checkpoint, _task_files(tasks_from, table))
-    _settle(network, where, kind)
+    _settle(network, where, place.dtype)
     return Model(
         network=network,
         table=table,
@@ -72,25 +75,6 @@ def load(
         untrained=frozenset(untrained),
         notices=_notices(catalog, {**broken, **untrained}, checkpoint, table),
     )
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except Exception:  # each kind of device has its own way of not being there
-        raise InputError(f"device {told(device)} cannot be used here; 'cpu' always can") from None
-    if found.type == "meta":
-        raise InputError("device 'meta' holds no weights; 'cpu' always can")
-    return found
-
-
-def _dtype(dtype: torch.dtype | None, where: torch.device) -> torch.dtype:
-    if dtype is None:
-        return torch.float32 if where.type == "cpu" else torch.bfloat16
-    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
-        raise InputError(f"dtype {told(dtype)} is none that weights have; take one of {', '.join(map(str, DTYPES))}")
-    return dtype
 
 
 def _folder(name_or_path: str | os.PathLike[str]) -> Path:
@@ -196,11 +180,10 @@ def _fill(network: Network, file: TaskFile, home: str) -> str | None:
 
 
 def _settle(network: Network, where: torch.device, dtype: torch.dtype) -> None:
-    """To its place and type. Buffers of the core keep theirs: rotary frequencies would lose what they are for."""
-    network.requires_grad_(False).eval().to(where)
-    network.decoders.to(dtype)
-    for parameter in network.parameters():
-        parameter.data = parameter.data.to(dtype)
+    """What stands beside the core, to its place and type."""
+    network.requires_grad_(False).eval()
+    for part in (network.rows, network.decoders):
+        part.to(where, dtype)
 
 
 def _notices(

@@ -33,6 +33,10 @@ class Later:
         """The tensor itself, on the CPU."""
         return self.read()
 
+    def __getitem__(self, all_of_it: object) -> Tensor:
+        """As transformers asks for a tensor that is on the disk: `later[...]`."""
+        return self.read()
+
     def numel(self) -> int:
         """How many numbers it has."""
         return math.prod(self.shape)

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import torch
@@ -112,13 +113,14 @@ class _Parts:
     """The parts of one tensor: read once, kept until each was taken."""
 
     def __init__(self, place: Place, entry: Later) -> None:
-        self.place, self.entry = place, entry
+        self.place, self.entry, self.lock = place, entry, Lock()
         self.waiting: dict[int, Tensor] = {}
 
     def take(self, number: int) -> Tensor:
-        if number not in self.waiting:
-            self.waiting = dict(enumerate(self.place.split(self.entry.detach())))
-        return self.waiting.pop(number)
+        with self.lock:  # transformers reads in several threads
+            if number not in self.waiting:
+                self.waiting = dict(enumerate(self.place.split(self.entry.detach())))
+            return self.waiting.pop(number)
 
 
 def official_tensors(tensors: Mapping[str, Tensor | Later], wanted: Sequence[Place]) -> dict[str, Later]:
