@@ -113,8 +113,9 @@ def _built(
     checkpoint: Checkpoint, tasks: Mapping[str, Task], *, all_of_them: bool
 ) -> tuple[Network, TaskTable, dict[str, str]]:
     """The network with fresh weights, its table, and the tasks that had to be left out, with the reason."""
-    with torch.device("meta"):  # a description that does not fit its tensors never gets any memory
-        check_core(build_backbone(checkpoint.config, blank=True), checkpoint.core)
+    if checkpoint.manifest.files:  # those of a foreign folder have been checked
+        with torch.device("meta"):  # a description that does not fit its tensors never gets any memory
+            check_core(build_backbone(checkpoint.config, blank=True), checkpoint.core)
     backbone = empty_backbone(checkpoint.config)
     decoders: dict[str, nn.Module] = {}
     broken: dict[str, str] = {}

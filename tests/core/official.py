@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from chiasm.backbone.build import native_shapes
+from chiasm.backbone.build import blank_internvl
 from chiasm.backbone.official.config import official_config
 from chiasm.backbone.official.names import HEAD, places
 from chiasm.text.shipped import FILES
@@ -27,7 +27,8 @@ def make_official(folder: Path, config: dict[str, Any], tokenizer: Path, *, seed
     """A folder in the official layout; without `head` the embedding is the head."""
     folder.mkdir(parents=True)
     official = official_config(config, "config.json")
-    shapes = native_shapes(official.described(0, tied=False))
+    blank = blank_internvl(official.described(0, tied=False))
+    shapes = {name: tuple(tensor.shape) for name, tensor in blank.state_dict().items()}
     generator = torch.Generator().manual_seed(seed)
     weights = {
         place.official: (torch.randn(place.shape(shapes), generator=generator) * 0.1).to(torch.bfloat16)

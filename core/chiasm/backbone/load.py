@@ -9,7 +9,7 @@ import torch
 from chiasm_registry.errors import CheckpointError, shown_path
 
 from ..text import load_tokenizer
-from .build import blank_internvl, put
+from .build import put
 from .official.config import is_official
 from .official.folder import open_official, read_config
 from .official.network import OfficialInternVL
@@ -37,8 +37,8 @@ def load_backbone(
         raise CheckpointError(f"'{shown_path(root)}' is no official InternVL2 folder")
     folder = open_official(root, raw, follow_links=follow_links)
     image = load_tokenizer(root).id_of("<IMG_CONTEXT>") if image_token_id is None else image_token_id
-    with torch.inference_mode(False):  # a caller's own mode must not stick to the weights
-        model = blank_internvl(folder.config.described(image, folder.tied))
+    with torch.inference_mode(False):  # nor to the weights
+        model = folder.network(image)
         put(model, folder.tensors, kind, where)
         model.tie_weights()
         model.generation_config.eos_token_id = None  # the official chat names the one that ends its template

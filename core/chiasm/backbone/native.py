@@ -15,7 +15,7 @@ from chiasm_registry.errors import CheckpointError, shown, shown_path
 from ..checkpoint.config import check_config
 from ..checkpoint.later import Later
 from ..checkpoint.shards import names_in, open_shards
-from .build import native_shapes
+from .build import blank_internvl
 from .official.allowed import TEXT
 from .official.folder import CONFIG
 from .official.names import HEAD
@@ -64,7 +64,8 @@ def open_native(
         "tie_word_embeddings": tied,
     }
     config = {"design": "internvl", "internvl": internvl, "trunk": False}
-    _check(native_shapes(config), tensors, tied, shown_path(root))
+    shapes = {name: tuple(tensor.shape) for name, tensor in blank_internvl(config).state_dict().items()}
+    _check(shapes, tensors, tied, shown_path(root))
     return config, tensors
 
 

@@ -1,12 +1,14 @@
 """A tensor that is still on the disk: its shape and type are known, its numbers are read when somebody wants them.
 
-Reading goes through the descriptor that was checked, straight into memory of its own: nothing is mapped, so a file that
-is cut or rewritten meanwhile is a message and not a crash, and no number stands in memory twice.
+Small files are read into memory of their own, so that one that is cut or rewritten afterwards changes nothing. Large
+ones are mapped: a weight that stays as it is stored takes no memory twice and no time to copy, and one that is
+converted gives its pages back.
 """
 
 from __future__ import annotations
 
 import math
+import mmap
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,13 +23,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
+def _nothing() -> None:
+    """There is nothing to give back."""
+
+
 @dataclass(frozen=True, eq=False)
 class Later:
-    """Stands where a `Tensor` may stand; `detach` gives the tensor, read anew each time."""
+    """Stands where a `Tensor` may stand; `detach` gives the tensor, read anew each time.
+
+    `forget` says that what was read has been copied, and its source is not needed now.
+    """
 
     shape: tuple[int, ...]
     dtype: torch.dtype
     read: Callable[[], Tensor]
+    forget: Callable[[], None] = _nothing
 
     def detach(self) -> Tensor:
         """The tensor itself, on the CPU."""
@@ -53,8 +63,10 @@ class Later:
 class OpenFile:
     """A weight file that stays open until nobody needs it; `name` is how messages call it."""
 
-    def __init__(self, descriptor: int, name: str) -> None:
+    def __init__(self, descriptor: int, name: str, *, mapped: bool) -> None:
         self.descriptor, self.name = descriptor, name
+        size = os.fstat(descriptor).st_size
+        self.map = mmap.mmap(descriptor, size, access=mmap.ACCESS_COPY) if mapped and size else None
 
     def __del__(self) -> None:
         os.close(self.descriptor)
@@ -75,14 +87,28 @@ class OpenFile:
         import torch
 
         dtype: torch.dtype = getattr(torch, entry.dtype)
-        return Later(entry.shape, dtype, lambda: self._tensor(entry, dtype, header + entry.start))
+        start, end = header + entry.start, header + entry.end
+        return Later(entry.shape, dtype, lambda: self._tensor(entry, dtype, start), lambda: self._forget(start, end))
 
     def _tensor(self, entry: Entry, dtype: torch.dtype, offset: int) -> Tensor:
         import torch
 
-        tensor = torch.empty(entry.shape, dtype=dtype)
-        flat: Any = tensor.reshape(-1).view(torch.uint8).numpy()
-        self.fill(memoryview(flat), offset)
+        if self.map is not None and offset % entry.itemsize == 0:
+            if os.fstat(self.descriptor).st_size != len(self.map):
+                raise CheckpointError(f"{self.name} changed while it was read; somebody is writing to it")
+            flat = torch.frombuffer(self.map, dtype=dtype, count=math.prod(entry.shape), offset=offset)
+            tensor = flat.reshape(entry.shape)
+        else:
+            tensor = torch.empty(entry.shape, dtype=dtype)
+            numbers: Any = tensor.reshape(-1).view(torch.uint8).numpy()
+            self.fill(memoryview(numbers), offset)
         if fault := fault_of(tensor):
             raise CheckpointError(f"{self.name}: '{shown(entry.name)}' holds {fault}")
         return tensor
+
+    def _forget(self, start: int, end: int) -> None:
+        """Give the mapped pages that lie wholly in between back to the system."""
+        page = mmap.PAGESIZE
+        first, last = -(-start // page) * page, end // page * page
+        if self.map is not None and last > first and hasattr(mmap, "MADV_DONTNEED"):
+            self.map.madvise(mmap.MADV_DONTNEED, first, last - first)

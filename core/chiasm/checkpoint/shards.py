@@ -13,7 +13,7 @@ from typing import Any
 
 from chiasm_registry.errors import CheckpointError, shown, shown_path
 
-from ..limits import LIMITS
+from ..limits import LIMITS, Limits
 from ..strict_json import parse_object
 from .files import open_regular, read_file, refuse_lookalikes
 from .later import Later, OpenFile
@@ -49,8 +49,10 @@ def names_in(root: Path, known_code: frozenset[str] = frozenset()) -> set[str]:
     return names
 
 
-def open_shards(root: Path, names: set[str], *, follow_links: bool = False) -> dict[str, Later]:
-    """Every tensor of the folder by name, none read yet."""
+def open_shards(
+    root: Path, names: set[str], *, follow_links: bool = False, limits: Limits = LIMITS
+) -> dict[str, Later]:
+    """Every tensor of the folder by name, none read yet; weights of more than `limits.copied_bytes` are mapped."""
     shards = sorted(name for name in names if name.endswith(SUFFIX))
     table = _index(root, follow_links) if INDEX in names else None
     listed = sorted(set(table.values())) if table is not None else [WHOLE]
@@ -65,8 +67,9 @@ def open_shards(root: Path, names: set[str], *, follow_links: bool = False) -> d
         raise CheckpointError(f"{where} holds '{shown(strangers[0], 60)}', which no index lists; remove it")
     found: dict[str, Later] = {}
     homes: dict[str, str] = {}
+    mapped = sum(_size(root / file) for file in listed) > limits.copied_bytes
     for file in listed:
-        own = open_file(root / file, follow_links=follow_links)
+        own = open_file(root / file, follow_links=follow_links, mapped=mapped)
         if twice := next((key for key in own if key in found), None):
             raise CheckpointError(f"'{shown(file, 60)}' holds '{shown(twice)}', which '{homes[twice]}' holds too")
         found |= own
@@ -76,11 +79,11 @@ def open_shards(root: Path, names: set[str], *, follow_links: bool = False) -> d
     return found
 
 
-def open_file(path: Path, *, follow_links: bool = False) -> dict[str, Later]:
+def open_file(path: Path, *, follow_links: bool = False, mapped: bool = False) -> dict[str, Later]:
     """The tensors of one safetensors file, in the order in which they stand."""
     name = f"'{shown_path(path, 60)}'"
     descriptor = open_regular(path, name, follow_links=follow_links)
-    file = OpenFile(descriptor, name)
+    file = OpenFile(descriptor, name, mapped=mapped)
     size = os.fstat(descriptor).st_size
     start = bytearray(min(size, 64))
     file.fill(memoryview(start), 0)
@@ -90,6 +93,13 @@ def open_file(path: Path, *, follow_links: bool = False) -> dict[str, Later]:
     file.fill(memoryview(head), 0)
     header = parse_header(head, name, size)
     return {entry.name: file.later(entry, header.size) for entry in header.entries}
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0  # opening it will say what is wrong
 
 
 def _index(root: Path, follow_links: bool) -> dict[str, str]:

@@ -22,10 +22,11 @@ from ...checkpoint.later import Later
 from ...checkpoint.shards import names_in, open_shards
 from ...limits import LIMITS
 from ...strict_json import parse_object
-from ..build import native_shapes
+from ..build import blank_internvl
 from .allowed import OFFICIAL_CODE
 from .config import Official, official_config
 from .names import HEAD, Place, places
+from .network import OfficialInternVL
 
 CONFIG, GENERATION, _JINJA = "config.json", "generation_config.json", "chat_template.jinja"
 _STALE = ".rotary_emb.inv_freq"  # a buffer that older programs stored; it follows from the configuration
@@ -38,8 +39,14 @@ class OfficialFolder:
     config: Official
     tied: bool
     tensors: dict[str, Later]
-    places: tuple[Place, ...]
-    raw: dict[str, Any]  # its config.json as it stands
+    blank: OfficialInternVL  # a network for them, whose head is not tied
+
+    def network(self, image_token_id: int) -> OfficialInternVL:
+        """The network without weights for this folder; each call may give the same one."""
+        if self.tied:
+            return blank_internvl(self.config.described(image_token_id, tied=True))
+        self.blank.config.image_token_id = image_token_id
+        return self.blank
 
 
 def read_config(root: Path, *, follow_links: bool = False) -> dict[str, Any]:
@@ -59,13 +66,14 @@ def open_official(root: Path, raw: dict[str, Any], *, follow_links: bool = False
     _check_generation(root, names, follow_links)
     entries = open_shards(root, names, follow_links=follow_links)
     entries = {name: entry for name, entry in entries.items() if not name.endswith(_STALE)}
-    shapes = native_shapes(config.described(0, tied=False))
+    blank = blank_internvl(config.described(0, tied=False))
+    shapes = {name: tuple(tensor.shape) for name, tensor in blank.state_dict().items()}
     found = places(list(shapes), config.family.name, config.internvl["text_config"])
     head = next(place for place in found if place.natives == (HEAD,))
     tied = head.official not in entries and config.wants_tied
     kept = tuple(place for place in found if not (tied and place is head))
     _check(entries, kept, shapes, shown_path(root))
-    return OfficialFolder(config, tied, _native(entries, kept, shapes), kept, raw)
+    return OfficialFolder(config, tied, _native(entries, kept, shapes), blank)
 
 
 def _check_generation(root: Path, names: set[str], follow_links: bool) -> None:
@@ -120,6 +128,8 @@ class _Parts:
         with self.lock:  # transformers reads in several threads
             if number not in self.waiting:
                 self.waiting = dict(enumerate(self.place.split(self.entry.detach())))
+                if self.place.groups > 1:  # copied
+                    self.entry.forget()
             return self.waiting.pop(number)
 
 

@@ -50,14 +50,14 @@ class Place:
     queries: int = 0  # query heads of a group
 
     def split(self, tensor: Tensor) -> list[Tensor]:
-        """The native tensors in the official one, in the order of `natives`; copies, so that each stands alone."""
+        """The native tensors in the official one, in the order of `natives`: views where rows lie together."""
         if len(self.natives) == 1:
             return [tensor]
         if not self.groups:
-            return [part.clone() for part in tensor.chunk(3)]
+            return list(tensor.chunk(3))
         rows = tensor.view(self.groups, self.queries + 2, -1, *tensor.shape[1:])  # (groups, heads, head size, ...)
         parts = rows[:, : self.queries], rows[:, self.queries], rows[:, self.queries + 1]
-        return [part.reshape(-1, *tensor.shape[1:]).clone() for part in parts]
+        return [part.reshape(-1, *tensor.shape[1:]).contiguous() for part in parts]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """The official tensor of the native ones."""

@@ -35,9 +35,18 @@ class OfficialInternVL(InternVLForConditionalGeneration):  # type: ignore[misc]
             for name in ("q_norm", "k_norm"):
                 if hasattr(getattr(module, name, None), "variance_epsilon"):
                     getattr(module, name).variance_epsilon = config.vision_config.layer_norm_eps
+        self._forget_lengths()
+
+    def _forget_lengths(self) -> None:
         rotary: Any = getattr(self.model.language_model, "rotary_emb", None)
         if getattr(rotary, "rope_type", "") == "dynamic":
             rotary.register_forward_pre_hook(_forget)
+
+    def restore_buffers(self) -> None:
+        """Compute again what follows from the configuration, for a network that was built on the meta device."""
+        language: Any = self.model.language_model
+        language.rotary_emb = type(language.rotary_emb)(config=language.config)
+        self._forget_lengths()
 
     def generate(self, inputs: Tensor | None = None, **options: Any) -> Any:
         """transformers' own; `pixel_values` may be None, for a text without an image."""
