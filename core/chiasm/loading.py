@@ -18,6 +18,7 @@ from torch import nn
 
 from .assemble import build_backbone, build_decoder, empty_backbone, markers_of
 from .backbone.protocol import Backbone
+from .backbone.tiling import MOST_TILES, tiling_of
 from .checkpoint import Checkpoint, TaskFile, read_task_file
 from .model import Model
 from .models import model_folder
@@ -43,19 +44,20 @@ def load(
     device_map: str | Mapping[str, Any] | None = None,
     max_memory: Mapping[Any, Any] | None = None,
     quantize: str | None = None,
+    min_tiles: int | None = None,
+    max_tiles: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Model:
     """A model, ready to be asked: an embedded one by name, or a folder: chiasm's, official InternVL2, transformers'.
 
     `dtype` None is float32 on a CPU and bfloat16 elsewhere. `tasks` None loads every task that is installed and sound;
     `tasks_from` are task files (`NAME.safetensors`) that replace or complete the folder's; `plugins` are objects with
-    the hook `chiasm_tasks`, for a notebook. `device_map` ("auto", or accelerate's own) spreads the core over devices
-    within `max_memory`; `quantize` "8bit" or "4bit" makes its weights smaller. Links in a foreign folder are refused
-    unless `follow_links`; `progress` hears bytes read and bytes in all. What there is to say is in `Model.notices`.
+    the hook `chiasm_tasks`, for a notebook. `device_map` (accelerate's) spreads the core within `max_memory`; `quantize`
+    "8bit" or "4bit" makes it smaller. Images are cut into `min_tiles` to `max_tiles`, None: as the folder says. Links
+    are refused unless `follow_links`; `progress` hears bytes read, and in all. `Model.notices` has what there is to say.
     """
-    more = {"max_memory": max_memory, "quantize": quantize, "progress": progress}
-    place = Placement.of(device, dtype, device_map, **more)
-    checkpoint = open_model(_folder(name_or_path), follow_links=follow_links)
+    place = Placement.of(device, dtype, device_map, max_memory=max_memory, quantize=quantize, progress=progress)
+    checkpoint = _retiled(open_model(_folder(name_or_path), follow_links=follow_links), min_tiles, max_tiles)
     catalog = discover().extended(listed(plugins, "plugins"))
     template = _template(checkpoint)
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
@@ -86,6 +88,19 @@ def _folder(name_or_path: str | os.PathLike[str]) -> Path:
     except OSError:
         name = shown_path(name_or_path, 60)
         raise InputError(f"no model {name}: neither embedded nor a path that can be read") from None
+
+
+def _retiled(checkpoint: Checkpoint, min_tiles: int | None, max_tiles: int | None) -> Checkpoint:
+    """The checkpoint whose images are cut as the caller says."""
+    wanted = {"min_tiles": min_tiles, "max_tiles": max_tiles}
+    for what, value in wanted.items():
+        if value is not None and (type(value) is not int or not 1 <= value <= MOST_TILES):
+            raise InputError(f"{what} is {told(value)}; it must be a whole number from 1 to {MOST_TILES}")
+    config = {**checkpoint.config, **{key: value for key, value in wanted.items() if value is not None}}
+    tiling = tiling_of({**config, "min_tiles": 1})
+    if config.get("min_tiles", 1) > tiling.max_tiles:
+        raise InputError(f"min_tiles {config['min_tiles']} is over max_tiles {tiling.max_tiles}")
+    return replace(checkpoint, config=config)
 
 
 def _template(checkpoint: Checkpoint) -> Template:

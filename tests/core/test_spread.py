@@ -8,8 +8,10 @@ from typing import Any
 
 import pytest
 import torch
+from chiasm.images import open_image
 from chiasm.loading import load
 from chiasm.model import Model
+from chiasm.scene import look_at
 from chiasm_registry import InputError
 from core.official import configuration, make_official
 from core.tiny import picture
@@ -71,3 +73,16 @@ def test_a_library_that_is_not_there_is_named(folder: Path, monkeypatch: pytest.
 def test_a_model_with_a_trunk_is_loaded_whole() -> None:
     with pytest.raises(InputError, match="for InternVL without a trunk"):
         load("nano", tasks=[], quantize="8bit")
+
+
+def test_images_are_cut_into_as_many_tiles_as_the_caller_says(folder: Path) -> None:
+    wide, seen = picture(200, 50), {}
+    for name, options in {"own": {}, "one": {"max_tiles": 1}, "more": {"min_tiles": 3, "max_tiles": 4}}.items():
+        model = load(folder, tasks=[], **options)
+        (look,) = look_at(model.network, [open_image(wide)])
+        seen[name] = len(look.tokens) // model.network.backbone.tokens_per_tile
+    assert seen == {"own": 5, "one": 1, "more": 5}
+    with pytest.raises(InputError, match="min_tiles 9 is over max_tiles 4"):
+        load(folder, tasks=[], min_tiles=9, max_tiles=4)
+    with pytest.raises(InputError, match="max_tiles is 0"):
+        load(folder, tasks=[], max_tiles=0)
