@@ -7,37 +7,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
 
 from chiasm_registry.geometry import Box
 from chiasm_registry.outputs import Notice
 
 from .answer import UNNAMED
 from .result import Object, Result
-from .routing.grammar import Written, read_boxes
-from .routing.network import Network
-from .routing.sequence import Markers
-from .text import Tokenizer
+from .routing.reading import Written
 
 TASK = "text"  # the task of an object that no plugin found
 _WHOLE = 1000  # of a side of the image
 _FOUR = re.compile(r"\[\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})\s*,\s*(\d{1,4})\s*\]")
-
-
-class Spoke(Protocol):
-    """Who gave an answer: a `Model`."""
-
-    @property
-    def tokenizer(self) -> Tokenizer: ...
-    @property
-    def network(self) -> Network: ...
-    @property
-    def markers(self) -> Markers: ...
-
-
-def written_in(model: Spoke, ids: Sequence[int]) -> list[Written]:
-    """What an answer wrote in boxes."""
-    return read_boxes(ids, model.tokenizer, model.network.rows, model.markers)
 
 
 def with_written(result: Result, written: Sequence[Written], max_objects: int) -> Result:

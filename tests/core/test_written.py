@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from chiasm.assemble import markers_of
 from chiasm.result import Result
-from chiasm.routing.grammar import AnswerState, read_answer, read_boxes
+from chiasm.routing.grammar import AnswerState
+from chiasm.routing.reading import read_whole
 from chiasm.written import with_written
 from core.tiny import tiny_model
 
@@ -18,9 +19,8 @@ def ids_of(answer: str) -> list[int]:
 
 
 def objects_of(answer: str, size_hw: tuple[int, int] = (200, 400), most: int = 100) -> Result:
-    written = read_boxes(ids_of(answer), MODEL.tokenizer, MODEL.network.rows, MARKERS)
-    text, _ = read_answer(ids_of(answer), MODEL.tokenizer, MODEL.network.rows, MARKERS)
-    return with_written(Result(text=text, size_hw=size_hw), written, most)
+    reader = read_whole(ids_of(answer), MODEL.tokenizer, MODEL.network.rows, MARKERS)
+    return with_written(Result(text=reader.text, size_hw=size_hw), reader.written, most)
 
 
 def test_a_written_box_is_an_object_in_pixels_without_a_score() -> None:

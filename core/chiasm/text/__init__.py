@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .gate import check_phrases, check_text
 from .placed import Placed, Turn, place_images, video_question
-from .prompt import Prompt, build_prompt
+from .prompt import Prompt, build_prompt, build_turn
 from .templates import TEMPLATES, Template, render
 from .tokenizer import Tokenizer, load_tokenizer
 from .vocabulary import CONTROL_TOKENS, train_tokenizer
@@ -18,6 +18,7 @@ __all__ = [
     "Tokenizer",
     "Turn",
     "build_prompt",
+    "build_turn",
     "check_phrases",
     "check_text",
     "load_tokenizer",

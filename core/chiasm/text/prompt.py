@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from chiasm_registry.errors import ChiasmError, InputError
 
@@ -52,6 +52,26 @@ def build_prompt(
     return prompt
 
 
+def build_turn(
+    tokenizer: Tokenizer,
+    template: Template | str,
+    question: str | Placed,
+    image_tokens: Sequence[int],
+    *,
+    close: bool = True,
+    max_chars: int = LIMITS.prompt_chars,
+) -> Prompt:
+    """Ids of one more question with its images, to follow what was fed before.
+
+    `close`: the last answer's end is not among what was fed, so it comes first. Refused as by `build_prompt`.
+    """
+    template = find_template(template)
+    bare = replace(template, system=None, system_open=None)
+    turns = _checked([(question, None)], image_tokens, max_chars)
+    begin = [Piece(template.close, "template")] if close else []
+    return _joined(tokenizer, [*begin, *pieces(bare, turns, None, image_tokens)], bare.plain, begins=False)
+
+
 def _checked(turns: Sequence[Turn], image_tokens: Sequence[int], max_chars: int) -> list[Turn]:
     if not turns:
         raise InputError("the conversation has no turn; give a question")
@@ -71,9 +91,11 @@ def _checked(turns: Sequence[Turn], image_tokens: Sequence[int], max_chars: int)
     return checked
 
 
-def _joined(tokenizer: Tokenizer, parts: Sequence[Piece], plain: Collection[str]) -> Prompt:
+def _joined(
+    tokenizer: Tokenizer, parts: Sequence[Piece], plain: Collection[str], *, begins: bool = True
+) -> Prompt:
     """Encode all pieces, each with its writer, and compare with the plan: control tokens stand where ours have them."""
-    encoded = tokenizer.encode_parts([(piece.text, piece.origin != "user") for piece in parts])
+    encoded = tokenizer.encode_parts([(piece.text, piece.origin != "user") for piece in parts], begins=begins)
     written = [text for piece in parts if piece.origin != "user" for text in _MARKER.findall(piece.text)]
     wanted = [tokenizer.control_ids.get(text) for text in written if text not in plain]
     if [encoded.ids[place] for place, _ in encoded.controls] != wanted:
@@ -81,7 +103,8 @@ def _joined(tokenizer: Tokenizer, parts: Sequence[Piece], plain: Collection[str]
     images = [number for number, piece in enumerate(parts) if piece.origin == "image"]
     places = {number: [place for place, part in encoded.controls if part == number] for number in images}
     spans = [(own[0], own[-1] + 1) for own in places.values()]
-    _check_plan(encoded.ids, len(tokenizer.prefix), [place for place, _ in encoded.controls], spans, tokenizer)
+    start = len(tokenizer.prefix) if begins else 0
+    _check_plan(encoded.ids, start, [place for place, _ in encoded.controls], spans, tokenizer)
     return Prompt(tuple(encoded.ids), tuple(spans))
 
 

@@ -71,13 +71,15 @@ class Tokenizer:
         text = self._quirks.aliased(text)
         return list(self._template.encode(self._quirks.lead_of(text) + text, add_special_tokens=True).ids)
 
-    def encode_parts(self, parts: Sequence[tuple[str, bool]]) -> Encoded:
+    def encode_parts(self, parts: Sequence[tuple[str, bool]], *, begins: bool = True) -> Encoded:
         """Ids of a whole prompt whose parts are (text, ours): only in ours a control token is one.
+
+        Without `begins` something was said before, and nothing is put in front.
 
         Words of ours and of others that meet between two control tokens are encoded together, as they were trained.
         """
-        ids, controls = list(self.prefix), []
-        plain = self._lead(parts)
+        ids, controls = list(self.prefix) if begins else [], []
+        plain = self._lead(parts) if begins else ""
         strip = False
         for number, (text, ours) in enumerate(parts):
             place = 0

@@ -1,0 +1,220 @@
+"""The free road: a conversation's next question in, the model speaks, what it routes is dispatched, a `Result` out."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import torch
+from chiasm_registry import ChiasmError, InputError, Output
+from chiasm_registry.outputs import Notice
+
+from .answer import Answer, answered, decoded
+from .options import Asking
+from .requests import Clock, Request
+from .result import Result
+from .routes import heard_routes, routable
+from .routing.generate import Answers, Speaker, speak_free
+from .routing.memory import Memory
+from .routing.reading import Heard
+from .scene import Look, look_at
+from .text import build_prompt, build_turn
+from .written import with_written
+
+if TYPE_CHECKING:
+    from .model import Model
+
+_END = object()
+
+
+@dataclass(eq=False)
+class Thread:
+    """One conversation: what the language model remembers, the images shown last, and what was said in words."""
+
+    system: str | None = None  # None is the template's own
+    before: tuple[tuple[str, str], ...] = ()  # questions with answers from elsewhere
+    memory: Memory = field(default_factory=Memory)
+    looks: tuple[Look, ...] = ()
+    turns: list[tuple[str, Result]] = field(default_factory=list)
+
+    def fork(self) -> Thread:
+        """The same past with a future of its own."""
+        return replace(self, memory=self.memory.fork(), turns=list(self.turns))
+
+    def take(self, speaker: Speaker, looks: Sequence[Look], question: str, result: Result) -> None:
+        """One more turn; until here nothing of the conversation has changed."""
+        self.memory, self.looks = speaker.memory, tuple(looks) or self.looks
+        self.turns.append((question, result))
+
+
+@torch.inference_mode()
+def answer_all(
+    model: Model, threads: Sequence[Thread], requests: Sequence[Request], how: Asking, *, keep: bool
+) -> list[Result]:
+    """One turn of each conversation, spoken as a batch. With `keep` each remembers its turn, or an error none."""
+    clock = Clock()
+    with clock("see"):
+        looks = _looks(model, requests)
+    with clock("speak"):
+        speakers = [_speaker(model, *row, how) for row in zip(threads, requests, looks, strict=True)]
+        spoken = speak_free(model.voice, speakers, how.sampling, keep=keep)
+    shared = {name: seconds / len(requests) for name, seconds in clock.seconds.items()}
+    results = []
+    for thread, answer, own in zip(threads, spoken, looks, strict=True):
+        clock = Clock()
+        clock.seconds.update(shared)
+        routes = heard_routes(model.network, answer, how.asked)
+        result = answered(model, _look(own, thread), answer.text, routes, how.asked, clock)
+        results.append(with_written(result, answer.written, how.asked.max_objects))
+    if keep:
+        for row in zip(threads, speakers, looks, requests, results, strict=True):
+            thread, speaker, own, request, result = row
+            thread.take(speaker, own, request.prompt, result)
+    return results
+
+
+class Stream:
+    """An answer while it is said: `str` pieces of its text, and each `Output` as soon as its slots are known.
+
+    The pieces put together are the result's text. `result` is the whole answer, and says the rest first if need be;
+    `close` stops: what was said until then is the answer.
+    """
+
+    def __init__(self, model: Model, thread: Thread, request: Request, how: Asking) -> None:
+        self._model, self._thread, self._request, self._how = model, thread, request, how
+        self._known: dict[int, Answer] = {}  # by place among the routes
+        self._company: dict[int, int] = {}  # for each of them how many routes of its `after` tasks there were
+        self._notices: list[Notice] = []
+        self._clock = Clock()
+        self._result: Result | None = None
+        self._events = self._said()
+
+    def __iter__(self) -> Iterator[str | Output]:
+        return self
+
+    def __next__(self) -> str | Output:
+        return next(self._events)
+
+    def close(self) -> None:
+        """Stop here; the conversation remembers what was said."""
+        self._events.close()
+
+    @property
+    def result(self) -> Result:
+        """The whole answer."""
+        for _ in self._events:
+            pass
+        if self._result is None:
+            raise ChiasmError("the answer was stopped before it began; ask again")
+        return self._result
+
+    @torch.inference_mode()
+    def _said(self) -> Generator[str | Output, None, None]:
+        model, clock = self._model, self._clock
+        with clock("see"):
+            (looks,) = _looks(model, [self._request])
+        with clock("speak"):
+            speaker = _speaker(model, self._thread, self._request, looks, self._how)
+            answers = Answers(model.voice, [speaker], self._how.sampling)
+        steps, going = answers.steps(), True
+        try:
+            while going:
+                with clock("speak"):
+                    going = next(steps, _END) is not _END
+                if piece := answers.readers[0].take():
+                    yield piece
+                yield from self._shown(answers, looks)
+        except (GeneratorExit, KeyboardInterrupt):  # nobody listens any more: what was said was said
+            answers.readers[0].finish()
+            self._settle(answers, speaker, looks, whole=False)
+            raise
+        text = answers.readers[0].text
+        result = self._settle(answers, speaker, looks, whole=True)
+        if result and (rest := result.text[len(text) :]):
+            yield rest
+
+    def _shown(self, answers: Answers, looks: Sequence[Look]) -> Iterator[Output]:
+        """The outputs of routes whose slots are all known, and for which no earlier task can be named any more."""
+        heard, state = answers.readers[0].heard, answers.states[0]
+        if len(heard) == len(self._known) or not answers.complete(0):
+            return
+        open_to = state.routable  # tasks that the last phrase may still go to
+        ready = [
+            place
+            for place, one in enumerate(heard)
+            if place not in self._known and not (one.phrase == heard[-1].phrase and open_to & self._after(one))
+        ]
+        if not ready:
+            return
+        places = sorted([*self._known, *ready])
+        routes = heard_routes(self._model.network, answers.spoken(0), self._how.asked)
+        known = {k: self._known[place] for k, place in enumerate(places) if place in self._known}
+        look = _look(looks, self._thread)
+        with self._clock("decode"):
+            found = decoded(self._model, look, [routes[place] for place in places], self._notices, known)
+        for place in ready:
+            self._known[place] = answer = found[places.index(place)]
+            self._company[place] = self._earlier(heard, place)
+            if isinstance(answer, Output):
+                yield answer
+
+    def _after(self, one: Heard) -> frozenset[str]:
+        return frozenset(self._model.table.by_name(one.task).spec.after)
+
+    def _earlier(self, heard: Sequence[Heard], place: int) -> int:
+        """How many routes there are by now whose outputs the one at `place` is given."""
+        mine = heard[place]
+        return sum(one.task in self._after(mine) and one.phrase == mine.phrase for one in heard)
+
+    def _settle(self, answers: Answers, speaker: Speaker, looks: Sequence[Look], *, whole: bool) -> Result | None:
+        """The answer, as far as it was said, becomes a turn of the conversation."""
+        if not answers.keep():
+            return None
+        spoken, known = answers.spoken(0), self._known
+        routes = heard_routes(self._model.network, spoken, self._how.asked)
+        if whole:  # what had to be shown before an earlier task of its phrase was named is shown again
+            known = {k: a for k, a in known.items() if self._company[k] == self._earlier(spoken.heard, k)}
+        else:
+            places = sorted(known)
+            routes, known = [routes[k] for k in places], {n: known[k] for n, k in enumerate(places)}
+        how, look = self._how, _look(looks, self._thread)
+        result = answered(
+            self._model, look, spoken.text, routes, how.asked, self._clock, known=known, notices=self._notices
+        )
+        self._result = with_written(result, spoken.written, how.asked.max_objects)
+        self._thread.take(speaker, looks, self._request.prompt, self._result)
+        return self._result
+
+
+def _looks(model: Model, requests: Sequence[Request]) -> list[list[Look]]:
+    """Each request's images as the model sees them; all are seen together."""
+    rest = iter(look_at(model.network, [image for request in requests for image in request.images]))
+    return [[next(rest) for _ in request.images] for request in requests]
+
+
+def _look(looks: Sequence[Look], thread: Thread) -> Look | None:
+    """What decoders look at: the first of this turn's images, else of those that were shown last."""
+    return next(iter(looks or thread.looks), None)
+
+
+def _speaker(model: Model, thread: Thread, request: Request, looks: Sequence[Look], how: Asking) -> Speaker:
+    """What is new to the conversation, as ids; its memory is a fork, so that a turn happens as a whole."""
+    memory, counts = thread.memory.fork(), [len(look.tokens) for look in looks]
+    most, chars = model.network.backbone.positions, model.limits.prompt_chars
+    words, layout, begun = model.tokenizer, model.template, bool(memory.ids)
+    if begun or thread.before:
+        ids = [*memory.unfed]
+        if not begun:
+            ids += build_prompt(words, layout, thread.before, (), system=thread.system, max_chars=chars).ids
+        ids += build_turn(words, layout, request.prompt, counts, close=begun, max_chars=chars).ids
+        if memory.position + len(ids) > most:
+            total = memory.position + len(ids)
+            raise InputError(f"the conversation has {total:,} tokens with this question; the model takes {most:,}")
+    else:
+        turns = [(request.prompt, None)]
+        prompt = build_prompt(words, layout, turns, counts, system=thread.system, max_chars=chars, max_tokens=most)
+        ids = [*prompt.ids]
+    tokens = torch.cat([look.tokens for look in looks]) if looks else None
+    tasks = routable(model.table, how.tasks, model.untrained, bool(looks or thread.looks))
+    return Speaker(memory, ids, tokens, tasks)
