@@ -22,6 +22,7 @@ from .errors import guarded
 
 COMMANDS = {
     "predict": "chiasm.cli.predict",
+    "chat": "chiasm.cli.chat",
     "draw": "chiasm.cli.draw",
     "eval": "chiasm.cli.evaluate",
     "score": "chiasm.cli.score",

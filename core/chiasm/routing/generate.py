@@ -96,6 +96,7 @@ class Answers:
         self.cache, past = joined([speaker.memory for speaker in speakers])
         self.ids, new = _padded([speaker.ids for speaker in speakers], voice.markers.end, device)
         self.real = torch.cat([past.to(device), new], 1)  # (B, P + Q); what is not real is padding
+        self.whole = bool(self.real.all())
         self.starts = torch.tensor([[speaker.memory.position] for speaker in speakers], device=device)
         self.states = [AnswerState(network.rows, voice.markers, one.tasks, voice.max_routes) for one in speakers]
         self.readers = [Reader(voice.tokenizer, network.rows, voice.markers, sampling.stop_strings) for _ in speakers]
@@ -177,7 +178,7 @@ class Answers:
     def _speak(self, embeds: Tensor, positions: Tensor) -> Tensor:
         """One pass on the cache; without padding plain causal attention needs no mask."""
         mask = None
-        if not bool(self.real.all()):
+        if not self.whole:
             past = cached(self.cache)
             seen = torch.where(self.real, 0, -1)
             answered = seen.new_zeros(len(embeds), max(0, past + embeds.shape[1] - seen.shape[1]))
