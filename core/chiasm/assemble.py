@@ -14,13 +14,12 @@ from torch import nn
 from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
-from .backbone.internvl import build_internvl
+from .backbone.designs import DESIGNS, build_design
 from .backbone.protocol import Backbone
 from .routing.network import Network
 from .routing.sequence import Markers
 from .text import Template, Tokenizer
 
-DESIGNS = {"internvl": build_internvl}
 SLOW_BUILD_S = 30.0
 
 
@@ -43,7 +42,7 @@ def build_backbone(config: Mapping[str, Any], *, blank: bool = False) -> nn.Modu
             f"config.json: unknown design {shown(repr(design), 40)}; this version knows {', '.join(DESIGNS)}"
         )
     with no_init_weights() if blank else nullcontext():
-        return DESIGNS[design](config)
+        return build_design(design, config)
 
 
 def empty_backbone(config: Mapping[str, Any]) -> nn.Module:

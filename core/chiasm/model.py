@@ -182,9 +182,11 @@ class Model:
                 look = look_at(self.network, [image])[0] if image else None
             with clock("speak"):
                 prefix = self._prompt(self.instruction, [look] if look else [])
-                tokens = look.tokens if look else None
-                at_once = self.limits.phrases_at_once
-                spoken = speak_guided(self.network, self.markers, prefix, tokens, spelled, tasks, at_once=at_once)
+                tokens, places = (look.tokens, [look.places]) if look else (None, [])
+                spoken = speak_guided(
+                    self.network, self.markers, prefix, tokens, spelled, tasks,
+                    at_once=self.limits.phrases_at_once, places=places,
+                )  # fmt: skip
             said = dict(zip(phrases, spoken, strict=True))
             routes = guided_routes(self.network, tasks, things, said, asked)
             results.append(answered(self, look, "", routes, asked, clock))

@@ -217,4 +217,4 @@ def _speaker(model: Model, thread: Thread, request: Request, looks: Sequence[Loo
         ids = [*prompt.ids]
     tokens = torch.cat([look.tokens for look in looks]) if looks else None
     tasks = routable(model.table, how.tasks, model.untrained, bool(looks or thread.looks))
-    return Speaker(memory, ids, tokens, tasks)
+    return Speaker(memory, ids, tokens, tasks, [look.places for look in looks])

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import InternVLConfig
 
 from .build import UNBUILDABLE, internvl_config
+from .eye import Tiled
 from .official.network import OfficialInternVL
 from .protocol import Seen
 from .tiling import Tiling, tiling_of
@@ -24,7 +25,7 @@ from .trunk import TrunkPatches
 ENDLESS = 2**18  # positions of a model whose rotary scale follows the length of the text
 
 
-class InternVL(nn.Module):
+class InternVL(Tiled, nn.Module):
     """transformers' InternVL with the four functions core needs.
 
     With `trunk=True` the patch embedding is `TrunkPatches`, whose maps (strides 4 to 64) are the scene's maps; without

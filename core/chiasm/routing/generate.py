@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ..text import Tokenizer
@@ -19,7 +20,7 @@ from .memory import Memory, cached, cut, joined, taken
 from .network import Network
 from .reading import Heard, Reader, Written
 from .sampling import Chooser, Sampling
-from .sequence import Markers, branch_mask
+from .sequence import Markers, branch_mask, prompt_positions
 
 MASK_CELLS = 2**25  # of one batch's attention mask: rows, times the most new positions, times all they see
 
@@ -43,6 +44,7 @@ class Speaker:
     ids: Sequence[int]
     image_tokens: Tensor | None  # (M, D), for the image places among the new ids in their order
     tasks: Collection[str]
+    places: Sequence[Tensor | None] = ()  # (A, M) of each image, where its positions are not simply counted
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +99,9 @@ class Answers:
         self.ids, new = _padded([speaker.ids for speaker in speakers], voice.markers.end, device)
         self.real = torch.cat([past.to(device), new], 1)  # (B, P + Q); what is not real is padding
         self.whole = bool(self.real.all())
-        self.starts = torch.tensor([[speaker.memory.position] for speaker in speakers], device=device)
+        laid = [prompt_positions(one.ids, voice.markers.image, one.places, one.memory.position) for one in speakers]
+        self.positions = _aligned([axes for axes, _ in laid], self.ids.shape[1]).to(device)
+        self.behind = [behind for _, behind in laid]  # the position of each answer's first id
         self.states = [AnswerState(network.rows, voice.markers, one.tasks, voice.max_routes) for one in speakers]
         self.readers = [Reader(voice.tokenizer, network.rows, voice.markers, sampling.stop_strings) for _ in speakers]
         self.choose = Chooser(network, sampling, voice.controls, len(speakers))
@@ -105,18 +109,15 @@ class Answers:
         self.slots: list[list[tuple[int, Tensor]]] = [[] for _ in rows]
         self.open = [True] * len(speakers)
         room = network.backbone.positions - max(network.rows.sizes, default=0)
-        self.most = [
-            max(1, min(sampling.max_new_tokens, room - one.memory.position - len(one.ids))) for one in speakers
-        ]
+        self.most = [max(1, min(sampling.max_new_tokens, room - behind)) for behind in self.behind]
 
     def steps(self) -> Iterator[None]:
         """Write all answers; control comes back whenever there may be something new to read."""
         network, image = self.voice.network, self.voice.markers.image
         given = [one.image_tokens for one in self.speakers if one.image_tokens is not None]
         embeds = network.embed(self.ids, image, torch.cat(given) if given else None)
-        new = self.real[:, -self.ids.shape[1] :]
-        hidden = self._speak(embeds, (new.cumsum(1) - 1).clamp(min=0) + self.starts)
-        begin = self.starts + new.sum(1, keepdim=True)
+        hidden = self._speak(embeds, self.positions)
+        begin = torch.tensor(self.behind, device=self.ids.device)[:, None]
         for step in range(max(self.most) + max(network.rows.sizes, default=0) + 1):
             chosen = self.choose(network.logits(hidden[:, -1]), self.states, self.said)
             self._take(chosen, step)
@@ -157,7 +158,6 @@ class Answers:
                 del said[len(said) - self._begun(row) :]
                 self.slots[row] = [one for one in self.slots[row] if one[0] < len(said)]
             fed = min(len(said), answered)
-            asked = len(speaker.ids)
             if len(self.speakers) == 1:
                 cut(self.cache, self.real.shape[1] + fed)
             else:
@@ -166,7 +166,7 @@ class Answers:
                 memory.cache = taken(self.cache, row, places)
             memory.ids += [*speaker.ids, *said[:fed]]
             memory.unfed = said[fed:]
-            memory.position += asked + fed
+            memory.position = self.behind[row] + fed
         return True
 
     def _begun(self, row: int) -> int:
@@ -224,3 +224,10 @@ def _padded(prompts: Sequence[Sequence[int]], fill: int, device: torch.device) -
         ids[row, longest - len(prompt) :] = torch.tensor(list(prompt), device=device)
         real[row, longest - len(prompt) :] = True
     return ids, real
+
+
+def _aligned(rows: Sequence[Tensor], length: int) -> Tensor:
+    """Positions (A, L) of each row, padded on the left: (B, length), or (A, B, length) where one has several axes."""
+    axes = max(len(row) for row in rows)
+    padded = torch.stack([F.pad(row.expand(axes, -1), (length - row.shape[1], 0)) for row in rows], 1)
+    return padded[0] if axes == 1 else padded
