@@ -15,7 +15,7 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration
 
 from .describing import described
 from .eye import Tiled, as_clip
-from .language import Language, Mouth
+from .language import Language, Mouth, steady_length
 from .protocol import Seen
 
 
@@ -36,6 +36,7 @@ class Blip2(Tiled, Language, nn.Module):
         self.side = vision.image_size // vision.patch_size
         self.vocabulary, width = self.matrices()[0].shape
         self.positions = config.text_config.max_position_embeddings
+        self.steady = steady_length(config.text_config)
         maps = (MapInfo(vision.hidden_size, vision.patch_size),)
         self.info = CoreInfo(width=width, maps=maps, dtype=torch.float32)
 

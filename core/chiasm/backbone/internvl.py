@@ -17,6 +17,7 @@ from transformers import InternVLConfig
 
 from .build import UNBUILDABLE, internvl_config
 from .eye import Tiled
+from .language import steady_length
 from .official.network import OfficialInternVL
 from .protocol import Seen
 from .tiling import Tiling, tiling_of
@@ -49,6 +50,7 @@ class InternVL(Tiled, nn.Module):
         self.vocabulary = config.text_config.vocab_size
         dynamic = (config.text_config.rope_parameters or {}).get("rope_type") == "dynamic"
         self.positions = ENDLESS if dynamic else config.text_config.max_position_embeddings
+        self.steady = steady_length(config.text_config)
         self.info = CoreInfo(
             width=config.text_config.hidden_size, maps=self._map_infos(vision.hidden_size), dtype=torch.float32
         )

@@ -15,6 +15,17 @@ class Mouth(NamedTuple):
     words: nn.Module  # ids to embeddings
 
 
+def steady_length(text: Any) -> int:
+    """Positions up to which a language model's rotary scale is one and the same, from transformers' configuration.
+
+    Beyond it the scale follows the longest text of a pass (dynamic NTK, longrope), so that neighbours would change it.
+    """
+    rope, longest = getattr(text, "rope_parameters", None) or {}, int(text.max_position_embeddings)
+    if rope.get("rope_type") == "longrope":
+        return int(rope.get("original_max_position_embeddings") or longest)
+    return longest if rope.get("rope_type") == "dynamic" else 2**62
+
+
 class Language:
     """For a design whose `mouth` says where its language model is."""
 

@@ -16,7 +16,7 @@ from transformers import LlavaConfig, LlavaForConditionalGeneration
 from .clip import clip_channels, clip_info, clip_tokens, seen_by_clip
 from .describing import described
 from .eye import Tiled
-from .language import Language, Mouth
+from .language import Language, Mouth, steady_length
 from .protocol import Seen
 
 CONNECTORS = ("mlp", "linear")
@@ -35,6 +35,7 @@ class Llava(Tiled, Language, nn.Module):
         self.tile, self.max_tiles, self.tokens_per_tile = config.vision_config.image_size, 1, clip_tokens(config)
         self.vocabulary = config.text_config.vocab_size
         self.positions = config.text_config.max_position_embeddings
+        self.steady = steady_length(config.text_config)
 
     def see(self, tiles: Tensor) -> Seen:
         """Views (T, 3, S, S) to tokens (T, N, D) and their grid."""

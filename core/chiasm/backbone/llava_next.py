@@ -20,7 +20,7 @@ from ..images import tile_pixels
 from .clip import clip_info, clip_tokens, seen_by_clip
 from .describing import described
 from .eye import Cut, Sight, Tiled
-from .language import Language, Mouth
+from .language import Language, Mouth, steady_length
 from .protocol import Seen
 
 
@@ -37,6 +37,7 @@ class LlavaNext(Tiled, Language, nn.Module):
         self.max_tiles = max(height * width // self.tile**2 for height, width in self.resolutions)
         self.vocabulary = config.text_config.vocab_size
         self.positions = config.text_config.max_position_embeddings
+        self.steady = steady_length(config.text_config)
 
     def cut(self, image: Image.Image) -> Cut:
         """The whole image stretched to a tile, then the tiles of its resolution, row by row."""

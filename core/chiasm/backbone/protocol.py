@@ -38,6 +38,7 @@ class Backbone(Protocol):
     tokens_per_tile: int  # N, of a plain view
     vocabulary: int  # V, rows of the input embedding
     positions: int  # of one sequence, the most it was built for
+    steady: int  # up to this length nothing that stands beside a text in a pass changes its positions' encoding
 
     def cut(self, image: Image.Image) -> Cut:
         """An upright RGB image as the eye takes it."""

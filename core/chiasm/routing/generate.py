@@ -64,7 +64,7 @@ def speak_free(voice: Voice, speakers: Sequence[Speaker], sampling: Sampling, *,
     With `keep` the speakers' memories hold the answers afterwards; without it they are spent.
     """
     spoken: list[Spoken] = []
-    for part in parts(speakers):
+    for part in parts(speakers, voice.network.backbone.steady - sampling.max_new_tokens):
         answers = Answers(voice, part, sampling)
         for _ in answers.steps():
             pass
@@ -74,13 +74,16 @@ def speak_free(voice: Voice, speakers: Sequence[Speaker], sampling: Sampling, *,
     return spoken
 
 
-def parts(speakers: Sequence[Speaker]) -> Iterator[list[Speaker]]:
-    """Neighbours that are spoken together, as many as the mask of a batch may have room for."""
+def parts(speakers: Sequence[Speaker], steady: int) -> Iterator[list[Speaker]]:
+    """Neighbours that are spoken together, as many as the mask of a batch may have room for.
+
+    One that is longer than `steady` already, or soon, is spoken alone.
+    """
     part: list[Speaker] = []
     for speaker in speakers:
         new = max(len(one.ids) for one in [*part, speaker])
         seen = new + max(len(one.memory.ids) for one in [*part, speaker])
-        if part and (len(part) + 1) * new * seen > MASK_CELLS:
+        if part and ((len(part) + 1) * new * seen > MASK_CELLS or seen > steady):
             yield part
             part = []
         part.append(speaker)

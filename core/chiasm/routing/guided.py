@@ -39,6 +39,8 @@ def speak_guided(
     positions = axes.to(device) if len(axes) == 1 else axes[:, None].to(device)
     network.backbone.speak(network.embed(ids, markers.image, image_tokens), None, positions, cache)
     branches = [branch_ids(phrase, tasks, network.rows, markers) for phrase in phrases]
+    if behind + max(map(len, branches), default=0) > network.backbone.steady:
+        at_once = 1  # company would change what each is worth
     spoken: list[dict[str, Tensor]] = []
     for chunk in _chunks(branches, at_once):
         spoken += _speak_branches(network, markers, cache, (len(prefix), behind), chunk, tasks)
