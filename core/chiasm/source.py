@@ -1,6 +1,6 @@
-"""A model's folder, whoever wrote it: chiasm's own, the official InternVL2 layout, or transformers' own.
+"""A model's folder, whoever wrote it: chiasm's own, the official InternVL2 layout, or transformers' own of any design.
 
-All three become a `Checkpoint`. Of a foreign folder nothing is run, and weights stay on the disk until they are used.
+All become a `Checkpoint`. Of a foreign folder nothing is run, and weights stay on the disk until they are used.
 """
 
 from __future__ import annotations
@@ -17,13 +17,15 @@ from chiasm_registry.errors import CheckpointError, shown, shown_path
 from .backbone.native import is_native, open_native
 from .backbone.official.config import is_official
 from .backbone.official.folder import GENERATION, OfficialFolder, open_official, read_config
+from .backbone.released import KINDS, design_of, open_released
 from .checkpoint import Checkpoint, Manifest, read_checkpoint
 from .checkpoint.files import read_file
 from .checkpoint.folder import pending
 from .checkpoint.manifest import CONFIG, MANIFEST
 from .limits import LIMITS
 from .text import TEMPLATES
-from .text.shipped import FILES, shipped_json
+from .text.renamed import renamed_json
+from .text.shipped import FILES, WHOLE, shipped_json
 
 INSTRUCTION = "Find what is named."  # what guided mode says to a model that learned no instruction of its own
 _PREPROCESSOR = "preprocessor_config.json"
@@ -44,8 +46,10 @@ def open_model(path: str | os.PathLike[str], *, follow_links: bool = False) -> C
         return _official(root, open_official(root, raw, follow_links=follow_links), follow_links)
     if is_native(raw):
         return _native(root, raw, follow_links)
-    kind = shown(repr(raw.get("model_type")), 40)
-    raise CheckpointError(f"'{shown_path(root / CONFIG)}' is of a {kind}; known: chiasm, internvl_chat, internvl")
+    if design_of(raw) is not None:
+        return _released(root, raw, follow_links)
+    kind, known = shown(repr(raw.get("model_type")), 40), ", ".join(("chiasm", "internvl_chat", "internvl", *KINDS))
+    raise CheckpointError(f"'{shown_path(root / CONFIG)}' is of a {kind}; known: {known}")
 
 
 def _has(root: Path, name: str) -> bool:
@@ -104,3 +108,18 @@ def image_id(tokenizer_json: str, vocabulary: int, root: Path) -> int:
     if not ids or type(ids[0]) is not int or not 0 <= ids[0] < vocabulary:
         raise CheckpointError(f"the tokenizer in '{shown_path(root)}' has no {_IMAGE} below vocab_size {vocabulary}")
     return ids[0]
+
+
+def _released(root: Path, raw: dict[str, Any], follow_links: bool) -> Checkpoint:
+    design = KINDS[raw["model_type"]]
+    config, tensors = open_released(root, raw, follow_links=follow_links)
+    path = root / WHOLE
+    if not _has(root, WHOLE):
+        raise CheckpointError(f"'{shown_path(root)}' has no {WHOLE}; save its tokenizer with transformers once")
+    text = read_file(path, f"'{shown_path(path)}'", LIMITS.tokenizer_bytes, follow_links=follow_links)
+    rows = next((e.shape[0] for n, e in tensors.items() if n.endswith("embed_tokens.weight") and len(e.shape) == 2), 0)
+    tokenizer_json = renamed_json(bytes(text), design.markers, rows, f"'{shown_path(path)}'")
+    kind = str((raw.get("text_config") or {}).get("model_type", ""))
+    template = design.template.get(kind, design.template[""])
+    manifest = Manifest(design=design.name, template=template, guided_instruction=INSTRUCTION, files={})
+    return Checkpoint(manifest, config, tokenizer_json, dict(tensors), {})

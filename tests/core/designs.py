@@ -13,7 +13,7 @@ from core.tiny import WIDTH, description, fakes, tokenizer
 
 CLIP = {
     "model_type": "clip_vision_model",
-    "image_size": 28,
+    "image_size": 56,
     "patch_size": 14,
     "hidden_size": 24,
     "num_hidden_layers": 3,
@@ -47,7 +47,7 @@ def _llava(key: str, text: str, **more: Any) -> dict[str, Any]:
 
 def _blip2(text: str) -> dict[str, Any]:
     vision = {
-        "image_size": 42,
+        "image_size": 56,
         "patch_size": 14,
         "hidden_size": 24,
         "num_hidden_layers": 2,
@@ -81,7 +81,7 @@ DESIGNS: dict[str, dict[str, Any]] = {
     "InternVL": description(),
     "LLaVA": _llava("llava", "llama"),
     "LLaVA, linear": {**_llava("llava", "llama"), "connector": "linear"},
-    "LLaVA-NeXT": _llava("llava_next", "mistral", image_grid_pinpoints=[[28, 56], [56, 28], [56, 56], [28, 84]]),
+    "LLaVA-NeXT": _llava("llava_next", "mistral", image_grid_pinpoints=[[56, 112], [112, 56], [112, 112], [56, 168]]),
     "BLIP-2": _blip2("opt"),
     "MiniGPT-4": _blip2("llama"),
     "Qwen2-VL": _qwen2_vl(),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Literal
+from typing import Any, Literal
 
 from chiasm_registry.errors import ChiasmError, shown
 
@@ -40,6 +40,9 @@ class Template:
     user_close: str | None = None  # what ends a question and the system message, if it is not `close`
     gap: str = ""  # between an opening and what is said
     plain: tuple[str, ...] = ()  # what looks like a control token here, and is ordinary text
+    around_image: tuple[str, str] = (IMAGE_OPEN, IMAGE_CLOSE)
+    behind_image: str = "\n"  # of one that no question places
+    images_first: bool = False  # they stand in front of the question's opening
 
     @property
     def stop(self) -> str:
@@ -56,6 +59,8 @@ class Piece:
 
 _NANO = Template("nano", "<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>")
 _CHATML = ("<|im_start|>user\n", "<|im_start|>assistant\n", "<|im_end|>", "<|im_start|>system\n", _INTERNVL2_SYSTEM)
+_QWEN_SYSTEM = "You are a helpful assistant."
+_QUERIES: Mapping[str, Any] = {"around_image": ("", "</s>"), "behind_image": "", "images_first": True}
 _PHI3 = ("<|user|>\n", "<|assistant|>\n", "<|end|>", "<|system|>\n", _INTERNVL2_SYSTEM)
 
 TEMPLATES: Mapping[str, Template] = MappingProxyType(
@@ -68,6 +73,10 @@ TEMPLATES: Mapping[str, Template] = MappingProxyType(
             Template("phi3-chat", *_PHI3),
             Template("internvl2_5", *_CHATML[:2], "<|im_end|>\n", _CHATML[3], _INTERNVL25_SYSTEM),
             Template("internvl_zh", "<human>:", "<bot>:", "</s>", "", "", " ", " ", ("<human>", "<bot>")),
+            Template("vicuna", "USER: ", "ASSISTANT:", "</s>", "", user_close=" ", around_image=("", "")),
+            Template("mistral", "[INST] ", "", "</s>", user_close=" [/INST]", around_image=("", "")),
+            Template("qwen2-vl", *_CHATML[:2], "<|im_end|>\n", _CHATML[3], _QWEN_SYSTEM, behind_image=""),
+            Template("blip2", "Question: ", "Answer:", "</s>", user_close=" ", **_QUERIES),
         )
     }
 )
@@ -98,12 +107,12 @@ def pieces(
     """
     yield from _system(template, system)
     for place, (question, answer) in enumerate(turns, start=1):
+        images = [] if place > 1 else [piece for count in image_tokens for piece in _in_front(template, count)]
+        yield from images if template.images_first else ()
         yield Piece(template.user_open, "template")
-        front = [part for count in image_tokens for part in (count, "\n")] if place == 1 else []
-        parts = question.parts if isinstance(question, Placed) else (question,)
-        yield from _message(template, (*front, *parts), _user_close(template))
+        yield from _message(template, question, _user_close(template), () if template.images_first else images)
         yield Piece(template.assistant_open, "template")
-        yield from _message(template, (answer or "",), template.close)
+        yield from _message(template, answer, template.close)
 
 
 def _user_close(template: Template) -> str:
@@ -121,20 +130,30 @@ def _system(template: Template, system: str | None) -> Iterator[Piece]:
     yield Piece(_user_close(template), "template")
 
 
-def _image(count: int) -> Iterator[Piece]:
-    yield Piece(IMAGE_OPEN, "template")
+def _image(template: Template, count: int) -> Iterator[Piece]:
+    before, behind = template.around_image
+    yield Piece(before, "template")
     yield Piece(IMAGE_TOKEN * count, "image")
-    yield Piece(IMAGE_CLOSE, "template")
+    yield Piece(behind, "template")
 
 
-def _message(template: Template, parts: Sequence[str | int], close: str) -> Iterator[Piece]:
+def _in_front(template: Template, count: int) -> Iterator[Piece]:
+    yield from _image(template, count)
+    yield Piece(template.behind_image, "template")
+
+
+def _message(
+    template: Template, said: str | Placed | None, close: str, images: Sequence[Piece] = ()
+) -> Iterator[Piece]:
     """What is said, with its images, between a gap and its end; nothing at all if nothing is said."""
-    if not any(parts):
+    parts = said.parts if isinstance(said, Placed) else (said or "",)
+    if not images and not any(parts):
         return
     yield Piece(template.gap, "template")
+    yield from images
     for part in parts:
         if isinstance(part, int):
-            yield from _image(part)
+            yield from _image(template, part)
         else:
             yield Piece(part, "template" if part == "\n" else "user")
     yield Piece(close, "template")

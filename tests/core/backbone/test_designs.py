@@ -227,7 +227,7 @@ def test_images_are_cut_as_transformers_cuts_them(kind: str, size: tuple[int, in
     backbone = backbone.network.backbone
     home = importlib.import_module(f"transformers.models.{kind}.image_processing_pil_{kind}")
     if kind == "llava_next":
-        options = {"size": {"height": 28, "width": 28}, "crop_size": {"height": 28, "width": 28}}
+        options = {"size": {"height": 56, "width": 56}, "crop_size": {"height": 56, "width": 56}}
         points = [list(pair) for pair in backbone.resolutions]
         theirs = home.LlavaNextImageProcessorPil(**options, image_grid_pinpoints=points)(image, return_tensors="np")
         mine: Tensor = as_clip(backbone.cut(image).pixels)[None]

@@ -27,17 +27,42 @@ def test_each_template_says_what_ends_an_answer() -> None:
         "phi3-chat": "<|end|>",
         "internvl2_5": "<|im_end|>",
         "internvl_zh": "</s>",
+        "vicuna": "</s>",
+        "mistral": "</s>",
+        "qwen2-vl": "<|im_end|>",
+        "blip2": "</s>",
     }
 
 
 def test_an_unknown_template_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(ChiasmError, match="no template 'vicuna'; there are nano"):
-        render("vicuna", [("Hello", None)])
+    with pytest.raises(ChiasmError, match="no template 'zephyr'; there are nano"):
+        render("zephyr", [("Hello", None)])
 
 
 def test_a_template_without_system_messages_refuses_one() -> None:
     with pytest.raises(ChiasmError, match="takes no system message"):
         render("nano", [("Hello", None)], system="Be brief.")
+
+
+@pytest.mark.parametrize(
+    ("name", "first", "second"),
+    [
+        ("vicuna", "USER: II\nWhat? ASSISTANT:", "A dog.</s>USER: And? ASSISTANT:"),
+        ("mistral", "[INST] II\nWhat? [/INST]", "A dog.</s>[INST] And? [/INST]"),
+        (
+            "qwen2-vl",
+            "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
+            "<|im_start|>user\n<img>II</img>What?<|im_end|>\n<|im_start|>assistant\n",
+            "A dog.<|im_end|>\n<|im_start|>user\nAnd?<|im_end|>\n<|im_start|>assistant\n",
+        ),
+        ("blip2", "II</s>Question: What? Answer:", "A dog.</s>Question: And? Answer:"),
+    ],
+)
+def test_other_designs_are_spoken_to_as_their_cards_say(name: str, first: str, second: str) -> None:
+    """`II` stands for two image tokens."""
+    mark = lambda text: text.replace("II", "<IMG_CONTEXT>" * 2)  # noqa: E731
+    assert render(name, [("What?", None)], image_tokens=[2]) == mark(first)
+    assert render(name, [("What?", "A dog."), ("And?", None)], image_tokens=[2]) == mark(first + second)
 
 
 def test_a_user_may_write_braces() -> None:
