@@ -24,8 +24,9 @@ from .routing.network import Network
 from .routing.sequence import Markers
 from .scene import Look, look_at
 from .session import Session, streamed
-from .speech import Thread, answer_all
+from .speech import answer_all
 from .text import Template, Tokenizer, build_prompt, check_phrases, check_text, render
+from .thread import Thread
 
 R = TypeVar("R")
 REQUESTS_AT_ONCE = 16  # prompts that are answered in one batch
@@ -97,12 +98,15 @@ class Model:
         numbers = {"seed": seed, "steps": steps, "guidance": guidance, "size": size}
         return self.run("generation", None, [said], **numbers, **options)
 
-    def chat(self, *, system: str | None = None, history: Sequence[tuple[str, str]] = ()) -> Session:
+    def chat(
+        self, *, system: str | None = None, history: Sequence[tuple[str, str]] = (), images: Sequence[ImageSource] = ()
+    ) -> Session:
         """A conversation: `session.ask(text, image)` again and again; what was said before is not run again.
 
-        `system` replaces the template's own message; `history` are questions with their answers, said elsewhere.
+        `system` replaces the template's own message; `history` are questions with their answers, said elsewhere, and
+        `images` those that they were about, where they say `<image>` (or in front of the first).
         """
-        return Session.begin(self, system, history)
+        return Session.begin(self, system, history, images)
 
     def run(
         self,

@@ -6,14 +6,17 @@ import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from chiasm_registry import InputError
 
-from .images import ImageSource
+from .images import ImageSource, open_image
 from .options import Asking, listed, told
 from .requests import Request, requests_of
 from .result import Result
-from .speech import Stream, Thread, answer_all
+from .scene import look_at
+from .speech import Stream, answer_all
 from .text import check_text
+from .thread import Thread, told_before
 
 if TYPE_CHECKING:
     from .model import Model
@@ -37,7 +40,10 @@ class Session:
         return f"Session({many}turns={len(self._threads[0].turns) if self._threads else 0})"
 
     @classmethod
-    def begin(cls, model: Model, system: str | None, history: Sequence[tuple[str, str]]) -> Session:
+    @torch.inference_mode()
+    def begin(
+        cls, model: Model, system: str | None, history: Sequence[tuple[str, str]], images: Sequence[ImageSource]
+    ) -> Session:
         """A session without a turn; see `Model.chat`."""
         most = model.limits.prompt_chars
         if system is not None:
@@ -50,7 +56,12 @@ class Session:
                 raise InputError(f"history[{k}] is {told(turn)}; it must be a question and its answer")
             question, answer = (check_text(text, f"history[{k}]", max_chars=most) for text in turn)
             before.append((question, answer))
-        return cls(model, [Thread(system, tuple(before))], single=None)
+        opened = [open_image(image, limits=model.limits) for image in listed(images, "images")]
+        if opened and not before:
+            raise InputError("images of chat() are those of its history; show others with a question")
+        looks = tuple(look_at(model.network, opened))
+        turns = told_before(before, [len(look.tokens) for look in looks])
+        return cls(model, [Thread(system, turns, looks, looks=looks)], single=None)
 
     @classmethod
     def together(cls, sessions: Sequence[Session]) -> Session:
@@ -74,6 +85,18 @@ class Session:
         """The questions with their results so far; of a batch, such a tuple for each conversation."""
         told = [tuple(thread.turns) for thread in self._threads]
         return told if self._single is False else told[0]
+
+    def render(self) -> Any:
+        """What the language model was fed so far, control tokens written out; of a batch, one for each conversation.
+
+        Slots have no spelling: behind a routing token nothing stands for them.
+        """
+        rows = self._model.network.rows
+        said = [
+            self._model.tokenizer.decode(i for i in [*thread.memory.ids, *thread.memory.unfed] if i < rows.starts[0])
+            for thread in self._threads
+        ]
+        return said if self._single is False else said[0]
 
     def ask(
         self,
@@ -108,7 +131,10 @@ class Session:
             return results[0] if single else results
 
     def fork(self) -> Session:
-        """A session with the same past and a future of its own; it shares the cache until one of the two goes on."""
+        """A session with the same past and a future of its own; it shares the cache until one of the two goes on.
+
+        An answer that is still being said ends where it is.
+        """
         with self._alone():
             self._rest()
             return Session(self._model, [thread.fork() for thread in self._threads], single=self._single)

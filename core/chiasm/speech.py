@@ -3,49 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 import torch
-from chiasm_registry import ChiasmError, InputError, Output
+from chiasm_registry import ChiasmError, Output
 from chiasm_registry.outputs import Notice
 
 from .answer import Answer, answered, decoded
 from .options import Asking
 from .requests import Clock, Request
 from .result import Result
-from .routes import heard_routes, routable
+from .routes import heard_routes
 from .routing.generate import Answers, Speaker, speak_free
-from .routing.memory import Memory
 from .routing.reading import Heard
 from .scene import Look, look_at
-from .text import build_prompt, build_turn
+from .thread import Thread, speaker_of
 from .written import with_written
 
 if TYPE_CHECKING:
     from .model import Model
 
 _END = object()
-
-
-@dataclass(eq=False)
-class Thread:
-    """One conversation: what the language model remembers, the images shown last, and what was said in words."""
-
-    system: str | None = None  # None is the template's own
-    before: tuple[tuple[str, str], ...] = ()  # questions with answers from elsewhere
-    memory: Memory = field(default_factory=Memory)
-    looks: tuple[Look, ...] = ()
-    turns: list[tuple[str, Result]] = field(default_factory=list)
-
-    def fork(self) -> Thread:
-        """The same past with a future of its own."""
-        return replace(self, memory=self.memory.fork(), turns=list(self.turns))
-
-    def take(self, speaker: Speaker, looks: Sequence[Look], question: str, result: Result) -> None:
-        """One more turn; until here nothing of the conversation has changed."""
-        self.memory, self.looks = speaker.memory, tuple(looks) or self.looks
-        self.turns.append((question, result))
 
 
 @torch.inference_mode()
@@ -57,7 +35,7 @@ def answer_all(
     with clock("see"):
         looks = _looks(model, requests)
     with clock("speak"):
-        speakers = [_speaker(model, *row, how) for row in zip(threads, requests, looks, strict=True)]
+        speakers = [speaker_of(model, *row, how) for row in zip(threads, requests, looks, strict=True)]
         spoken = speak_free(model.voice, speakers, how.sampling, keep=keep)
     shared = {name: seconds / len(requests) for name, seconds in clock.seconds.items()}
     results = []
@@ -65,7 +43,7 @@ def answer_all(
         clock = Clock()
         clock.seconds.update(shared)
         routes = heard_routes(model.network, answer, how.asked)
-        result = answered(model, _look(own, thread), answer.text, routes, how.asked, clock)
+        result = answered(model, thread.look(own), answer.text, routes, how.asked, clock)
         results.append(with_written(result, answer.written, how.asked.max_objects))
     if keep:
         for row in zip(threads, speakers, looks, requests, results, strict=True):
@@ -115,7 +93,7 @@ class Stream:
         with clock("see"):
             (looks,) = _looks(model, [self._request])
         with clock("speak"):
-            speaker = _speaker(model, self._thread, self._request, looks, self._how)
+            speaker = speaker_of(model, self._thread, self._request, looks, self._how)
             answers = Answers(model.voice, [speaker], self._how.sampling)
         steps, going = answers.steps(), True
         try:
@@ -150,7 +128,7 @@ class Stream:
         places = sorted([*self._known, *ready])
         routes = heard_routes(self._model.network, answers.spoken(0), self._how.asked)
         known = {k: self._known[place] for k, place in enumerate(places) if place in self._known}
-        look = _look(looks, self._thread)
+        look = self._thread.look(looks)
         with self._clock("decode"):
             found = decoded(self._model, look, [routes[place] for place in places], self._notices, known)
         for place in ready:
@@ -178,7 +156,7 @@ class Stream:
         else:
             places = sorted(known)
             routes, known = [routes[k] for k in places], {n: known[k] for n, k in enumerate(places)}
-        how, look = self._how, _look(looks, self._thread)
+        how, look = self._how, self._thread.look(looks)
         result = answered(
             self._model, look, spoken.text, routes, how.asked, self._clock, known=known, notices=self._notices
         )
@@ -191,30 +169,3 @@ def _looks(model: Model, requests: Sequence[Request]) -> list[list[Look]]:
     """Each request's images as the model sees them; all are seen together."""
     rest = iter(look_at(model.network, [image for request in requests for image in request.images]))
     return [[next(rest) for _ in request.images] for request in requests]
-
-
-def _look(looks: Sequence[Look], thread: Thread) -> Look | None:
-    """What decoders look at: the first of this turn's images, else of those that were shown last."""
-    return next(iter(looks or thread.looks), None)
-
-
-def _speaker(model: Model, thread: Thread, request: Request, looks: Sequence[Look], how: Asking) -> Speaker:
-    """What is new to the conversation, as ids; its memory is a fork, so that a turn happens as a whole."""
-    memory, counts = thread.memory.fork(), [len(look.tokens) for look in looks]
-    most, chars = model.network.backbone.positions, model.limits.prompt_chars
-    words, layout, begun = model.tokenizer, model.template, bool(memory.ids)
-    if begun or thread.before:
-        ids = [*memory.unfed]
-        if not begun:
-            ids += build_prompt(words, layout, thread.before, (), system=thread.system, max_chars=chars).ids
-        ids += build_turn(words, layout, request.prompt, counts, close=begun, max_chars=chars).ids
-        if memory.position + len(ids) > most:
-            total = memory.position + len(ids)
-            raise InputError(f"the conversation has {total:,} tokens with this question; the model takes {most:,}")
-    else:
-        turns = [(request.prompt, None)]
-        prompt = build_prompt(words, layout, turns, counts, system=thread.system, max_chars=chars, max_tokens=most)
-        ids = [*prompt.ids]
-    tokens = torch.cat([look.tokens for look in looks]) if looks else None
-    tasks = routable(model.table, how.tasks, model.untrained, bool(looks or thread.looks))
-    return Speaker(memory, ids, tokens, tasks, [look.places for look in looks])

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import chiasm
 import pytest
 import torch
 from chiasm.model import Model
 from chiasm.result import Result
 from chiasm.session import Session
 from chiasm.text import TEMPLATES
-from chiasm_registry import ChiasmError
+from chiasm_registry import ChiasmError, hookimpl
 from core.test_model import same
-from core.tiny import picture, talkative, tiny_model
+from core.tiny import LevelTask, picture, talkative, tiny_model
 
 SHORT: dict[str, Any] = {"max_new_tokens": 24, "threshold": 0}
 SAMPLED: dict[str, Any] = {"do_sample": True, "seed": 5, **SHORT}
@@ -227,6 +230,81 @@ def test_history_from_elsewhere_stands_before_the_question(model: Model) -> None
     assert fed[: len(encode(said)) + len(tail)] == [*encode(said), *tail]
 
 
+@pytest.mark.parametrize("size", ["1b", "2b", "4b", "40b"])
+def test_official_histories_are_fed_to_the_letter(shared: Path, size: str) -> None:
+    """What the official chat() feeds for a history with and without an image."""
+    folder = shared / "golden" / f"internvl2-{size}"
+    official, tried = chiasm.load(folder, tasks=[]), 0
+    for row in json.loads((folder / "golden_chat.json").read_text(encoding="utf-8")):
+        if row["history_in"] and row["num_patches_list"] in (None, [1]):
+            images = [picture(8, 8)] if row["num_patches_list"] else []
+            session = official.chat(history=[tuple(turn) for turn in row["history_in"]], images=images)
+            session.ask(row["question"], max_new_tokens=1)
+            fed = memory(session).ids
+            assert fed[: len(row["input_ids"])] == row["input_ids"]
+            assert len(fed) <= len(row["input_ids"]) + 1
+            tried += 1
+    assert tried == 2
+
+
+@pytest.mark.parametrize("size", ["2b", "4b"])
+def test_a_scale_that_follows_the_length_is_not_changed_by_neighbours(shared: Path, size: str) -> None:
+    """Rotary positions that stretch beyond 64: batches, sessions in turn and guided phrases are as they are alone."""
+    stretched = chiasm.load(shared / "golden" / f"internvl2-{size}", plugins=[Fakes()], tasks=["level"])
+    texts = ["Hello " * 30, "short", "mid " * 12]
+    alone = [stretched.ask(None, text, max_new_tokens=12).text for text in texts]
+    assert [result.text for result in stretched.ask([None] * 3, texts, max_new_tokens=12)] == alone
+    first, second = stretched.chat(), stretched.chat()
+    assert [first.ask(texts[0], max_new_tokens=12).text, second.ask(texts[1], max_new_tokens=12).text] == alone[:2]
+    names = ["dog", "a rather long name of a thing " * 3, "cat"]
+    together = stretched.run("level", picture(8, 8), names).outputs["level"]
+    for name, output in zip(names, together, strict=True):
+        (one,) = stretched.run("level", picture(8, 8), [name]).outputs["level"]
+        assert one.slots == pytest.approx(output.slots, abs=1e-3)
+
+
+class Fakes:
+    """A plugin."""
+
+    @hookimpl
+    def chiasm_tasks(self) -> Any:
+        return [LevelTask()]
+
+
+def test_images_stand_where_the_question_says(model: Model) -> None:
+    """`<image>` in a question or in a history is a place; without one they stand in front."""
+    session = model.chat()
+    session.ask("First <image> then <image> what?", (picture(56, 56, 1), picture(56, 56, 2)), **SHORT)
+    fed, count = memory(session).ids, model.network.backbone.tokens_per_tile
+    image = [model.tokenizer.id_of("<img>"), *[model.markers.image] * count, model.tokenizer.id_of("</img>")]
+    encode, words = model.tokenizer.encode_template, model.template
+    begin = [*encode(words.user_open + "First "), *image, *encode(" then "), *image, *encode(" what?")]
+    assert fed[: len(begin)] == begin
+    with pytest.raises(ChiasmError, match="2 images, but the text has 1 times"):
+        session.ask("One <image>", (picture(56, 56, 1), picture(56, 56, 2)), **SHORT)
+    told = model.chat(history=[("Hi", "A dog"), ("See <image>", "A cat")], images=[picture(30, 50)])
+    assert told.ask("Where?", **SHORT).size_hw == (50, 30)
+    with pytest.raises(ChiasmError, match="1 images, but the history has 2 times"):
+        model.chat(history=[("<image><image>", "A dog")], images=[picture()])
+
+
+def test_what_was_fed_can_be_seen(model: Model) -> None:
+    """Every turn with its images and answers, in the words of `Model.render` and of the answer; also of a batch."""
+    session = model.chat()
+    assert session.render() == ""
+    session.ask(*TALK[0], **SAMPLED)
+    session.ask(*TALK[1], **SAMPLED)
+    fed = session.render()
+    assert fed.startswith("<|im_start|>user\n<img><IMG_CONTEXT>")
+    assert "</img>\nFind the dog.<|im_end|><|im_start|>assistant\n" in fed
+    assert "<|im_end|><|im_start|>user\nAnd the cat?<|im_end|><|im_start|>assistant\n" in fed
+    kept = [i for i in memory(session).ids if i < model.network.rows.starts[0]]
+    assert model.tokenizer.decode(kept) == fed.removesuffix(model.tokenizer.decode(memory(session).unfed))
+    batch = model.chat()
+    batch.ask(["Hi", "Find the dog."], **SHORT)
+    assert ["Hi" in batch.render()[0], "Find the dog." in batch.render()[1]] == [True, True]
+
+
 def test_a_system_message_is_said_once(model: Model) -> None:
     official = Model(**{**vars(tiny_model()), "template": TEMPLATES["internlm2-chat"]})
     session = official.chat(system="Be brief.")
@@ -332,6 +410,7 @@ WRONG: dict[str, Callable[[Model], Any]] = {
     "history without answers": lambda m: m.chat(history=[("Hi", None)]),
     "no system here": lambda m: m.chat(system="Be brief."),
     "system no text": lambda m: m.chat(system=3),
+    "images without a history": lambda m: m.chat(images=[picture()]),
     "together nothing": lambda m: Session.together([]),
     "together a model": lambda m: Session.together([m]),
     "together twice": lambda m: Session.together([m.chat()] * 2),
