@@ -183,9 +183,11 @@ def test_a_batch_of_conversations_equals_single_ones(model: Model, settings: dic
             same(mine, theirs)
     for row, one in enumerate(single):
         mine, theirs = batch._threads[row].memory, memory(one)
-        assert mine.ids == theirs.ids
-        assert mine.unfed == theirs.unfed
-        torch.testing.assert_close(mine.cache.layers[1].keys, theirs.cache.layers[1].keys, atol=1e-4, rtol=0)
+        assert [*mine.ids, *mine.unfed] == [*theirs.ids, *theirs.unfed]
+        both = min(len(mine.ids), len(theirs.ids))  # beside a longer row the last id is fed at once
+        assert max(len(mine.ids), len(theirs.ids)) <= both + 1
+        keys = [one.cache.layers[1].keys[:, :, :both] for one in (mine, theirs)]
+        torch.testing.assert_close(*keys, atol=1e-4, rtol=0)
 
 
 def test_sessions_at_different_turns_are_asked_together(model: Model) -> None:

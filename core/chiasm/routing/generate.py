@@ -201,7 +201,8 @@ class Answers:
             self.states[row].feed(token)
             self.said[row].append(token)
             self.readers[row].read(token)
-            if self.readers[row].stopped:
+            last = step + 1 >= self.most[row] and not forced and not self.states[row].pending
+            if last or self.readers[row].stopped:  # the id itself is fed when the conversation goes on
                 self._close(row)
 
     def _close(self, row: int) -> None:

@@ -153,6 +153,19 @@ def test_two_sessions_and_a_batch_of_them_equal_single_ones(model: Model) -> Non
             same(mine, theirs[k])
 
 
+@pytest.mark.parametrize("name", DESIGNS)
+def test_half_precision_finds_asks_and_streams(name: str) -> None:
+    """As on an accelerator: every parameter in bfloat16, buffers as they are."""
+    half = talkative(design_model(name))
+    for parameter in half.network.parameters():
+        parameter.data = parameter.data.to(torch.bfloat16)
+    assert len(half.detect(picture(90, 60), NAMES, threshold=0).objects) == len(NAMES)
+    session = half.chat()
+    stream = session.ask("Find the dog.", picture(200, 30), **SAMPLED, stream=True)
+    assert "".join(event for event in stream if isinstance(event, str)) == stream.result.text
+    assert session.ask("And?", **SAMPLED).size_hw == (30, 200)
+
+
 def test_a_scene_shows_the_whole_image_on_the_maps_that_were_promised(model: Model) -> None:
     """Whatever the image's shape, maps have the channels and the side that decoders were built for."""
     backbone = model.network.backbone

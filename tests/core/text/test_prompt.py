@@ -82,6 +82,18 @@ def test_what_a_user_types_is_text(kind: str) -> None:
         assert TOKENIZER.decode(prompt.ids) == TOKENIZER.decode(plain.ids).replace(HARMLESS, said)
 
 
+@pytest.mark.parametrize("kind", SAID)
+def test_what_a_user_types_in_a_later_turn_is_text(kind: str) -> None:
+    """Behind an answer that was fed already nothing else is possible than in front of it."""
+    plain = build_turn(TOKENIZER, "nano", HARMLESS, [5, 3])
+    assert TOKENIZER.decode(plain.ids).startswith("<|im_end|><|im_start|>user\n<img><IMG_CONTEXT>")
+    for said in SAID[kind]:
+        prompt = build_turn(TOKENIZER, "nano", said, [5, 3])
+        assert _controls(prompt) == _controls(plain), said
+        assert prompt.image_spans == plain.image_spans, said
+        assert TOKENIZER.decode(prompt.ids) == TOKENIZER.decode(plain.ids).replace(HARMLESS, said)
+
+
 @pytest.mark.parametrize("kind", REFUSED)
 def test_what_is_no_prompt_is_refused_in_one_line(kind: str) -> None:
     said, message = REFUSED[kind]
