@@ -84,6 +84,8 @@ class Conversing:
         self._said.append((text, self._last.text))
         for line in found_lines(self._last):
             typer.echo(line)
+        if self._last.pictures:
+            typer.echo("  a picture was made; /save FILE.png keeps it")
 
     def _image(self, text: str) -> None:
         if not text:

@@ -221,3 +221,11 @@ def test_a_signal_stops_the_answer_of_a_process(tmp_path: Path) -> None:
     assert b"stopped; the conversation goes on" in err
     assert str(tmp_path / "answer.json").encode() in out.splitlines()[-1]
     assert json.loads((tmp_path / "answer.json").read_text())["text"]
+
+
+def test_a_picture_that_was_made_is_told(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It cannot be printed, so the command that keeps it is."""
+    made = property(lambda self: ("a picture",))
+    monkeypatch.setattr(Result, "pictures", made)
+    _, out, _ = talk("Draw a bus\n")
+    assert out.endswith("  a picture was made; /save FILE.png keeps it\n")
