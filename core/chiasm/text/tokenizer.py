@@ -167,10 +167,15 @@ def _parted(text: str) -> tuple[str, Quirks]:
     """What the engine reads, and what it does not know."""
     if f'"{_OURS}"' not in text:
         return text, Quirks()
-    whole = json.loads(text)
-    said = whole.pop(_OURS, {})
+    rest, _, end = text.rpartition(f', "{_OURS}": ')
+    try:  # as we write it, at the end: the megabytes in front need not be read for it
+        engine, said = f"{rest}}}", json.loads(end[:-1])
+    except ValueError:
+        whole = json.loads(text)
+        said = whole.pop(_OURS, {})
+        engine = json.dumps(whole, ensure_ascii=False)
     lists = frozenset(said.get("plain", ())), said.get("lead", ""), tuple(said.get("no_lead_before", ()))
-    return json.dumps(whole, ensure_ascii=False), Quirks(*lists, said.get("aliases", {}))
+    return engine, Quirks(*lists, said.get("aliases", {}))
 
 
 def _engine(text: str) -> Engine:
