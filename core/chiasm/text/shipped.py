@@ -155,7 +155,8 @@ def _sentencepiece(files: _Files, config: Mapping[str, Any], added: Added) -> di
         decoder={"type": "Sequence", "decoders": back},
     )
     lead = {"lead": _BLANK, "no_lead_before": sorted(added.specials)} if first else {}
-    return {**engine, "chiasm": {"plain": sorted(plain.values()), "aliases": aliases, **lead}}
+    ours = {"plain": sorted(plain.values()), "aliases": aliases, "fallback": True, "prepends": every}
+    return {**engine, "chiasm": {**ours, **lead}}
 
 
 def _vocabulary(pieces: Pieces, added: Added) -> tuple[dict[str, int], dict[str, str]]:
