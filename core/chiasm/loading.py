@@ -128,7 +128,7 @@ def _built(
     checkpoint: Checkpoint, tasks: Mapping[str, Task], *, all_of_them: bool
 ) -> tuple[Network, TaskTable, dict[str, str]]:
     """The network with fresh weights, its table, and the tasks that had to be left out, with the reason."""
-    if checkpoint.manifest.files:  # those of a foreign folder have been checked
+    if checkpoint.manifest.files or checkpoint.config["design"] != "internvl":  # official and native ones were checked
         with torch.device("meta"):  # a description that does not fit its tensors never gets any memory
             check_core(build_backbone(checkpoint.config, blank=True), checkpoint.core)
     backbone = empty_backbone(checkpoint.config)

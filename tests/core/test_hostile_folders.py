@@ -292,7 +292,7 @@ CASES: dict[str, tuple[Callable[[Path], object], str]] = {
     "29 a file": (lambda f: (shutil.rmtree(f), f.write_text("x")), r"is a file"),
     "29 no config": (lambda f: (f / "config.json").unlink(), r"foreign model folder|no chiasm.json"),
     "unknown design": (config(model_type="llava", llm_config=None), r"llm_config|llava"),
-    "unknown template": (config(template="vicuna"), r"config.json.*template.*vicuna"),
+    "unknown template": (config(template="wizard"), r"config.json.*template.*wizard"),
     "unknown language model": (llm(architectures=["GPT2LMHeadModel"]), r"GPT2LMHeadModel"),
     "rope of another kind": (llm(rope_scaling={"type": "evil", "factor": 2.0}), r"rope_scaling.*evil"),
 }  # fmt: skip
