@@ -34,6 +34,9 @@ def command(
     seed: Annotated[int | None, typer.Option(metavar="N", help="Another seed is another answer.")] = None,
     max_new_tokens: Annotated[int | None, typer.Option(metavar="N", help="Most tokens of an answer.")] = None,
     system: Annotated[str | None, typer.Option(metavar="TEXT", help="A system message of your own.")] = None,
+    alone: Annotated[
+        bool, typer.Option("--alone", help="Each question by itself, about the pictures shown last: best for nano.")
+    ] = False,
 ) -> None:
     """Talk about pictures; /help lists what else can be typed."""
     from .progress import Progress
@@ -53,7 +56,7 @@ def command(
 
         from .conversing import Conversing
 
-        talk = Conversing(chiasm.load(model, device=device), images or [], system, options)
+        talk = Conversing(chiasm.load(model, device=device), images or [], system, options, alone=alone)
     terminal = sys.stdin.isatty()
     if terminal:
         typer.echo("Ask about the picture; /help lists what else can be typed, Ctrl-C stops an answer, Ctrl-D leaves.")

@@ -33,8 +33,16 @@ _TEXTS = (".txt", ".md")
 class Conversing:
     """A session with the pictures it is about; `take` does one line, and is False when it was the last."""
 
-    def __init__(self, model: Model, images: Sequence[str], system: str | None, options: Mapping[str, Any]) -> None:
-        self._model, self._system, self._options = model, system, options
+    def __init__(
+        self,
+        model: Model,
+        images: Sequence[str],
+        system: str | None,
+        options: Mapping[str, Any],
+        *,
+        alone: bool = False,
+    ) -> None:
+        self._model, self._system, self._options, self._alone = model, system, options, alone
         self._session = model.chat(system=system)
         self._said: list[tuple[str, str]] = []
         self._shown: list[str] = []  # pictures of the last question that had some
@@ -66,6 +74,10 @@ class Conversing:
 
     def _ask(self, text: str) -> None:
         """Stream one answer; an interrupt ends it, and the conversation goes on behind what was said."""
+        before = len(self._session.turns)
+        if self._alone:  # about the pictures shown last, and as if nothing had been said
+            self._session, before = self._model.chat(system=self._system), 0
+            self._next = self._next or self._shown
         images = tuple(self._next) or None
         stream = self._session.ask(text, images, stream=True, **self._options)
         try:
@@ -77,7 +89,7 @@ class Conversing:
             stream.close()  # it may have been between two of its steps
             typer.echo("")
             complain("stopped; the conversation goes on")
-        if len(self._session.turns) == len(self._said):  # stopped before the question was heard
+        if len(self._session.turns) == before:  # stopped before the question was heard
             return
         self._shown, self._next = self._next or self._shown, []
         self._last = stream.result

@@ -61,6 +61,15 @@ def test_questions_are_answered_as_a_session_answers_them(talk: Talk, model: Mod
     assert len(out) > 20
 
 
+def test_alone_each_question_is_asked_as_if_nothing_had_been_said(talk: Talk, model: Model, images: list[str]) -> None:
+    """About the pictures shown last."""
+    asked = ((0, "Find the dog."), (0, "And?"), (1, "?"))
+    wanted = [model.ask(images[k], text, max_new_tokens=24) for k, text in asked]
+    code, out, err = talk(f"Find the dog.\nAnd?\n/image '{images[1]}'\n?\n", images[0], "--alone")
+    assert (code, err) == (0, "")
+    assert out == "".join("\n".join([_spelled(one.text), *found_lines(one), ""]) for one in wanted)
+
+
 def test_commands_between_questions(talk: Talk, images: list[str], tmp_path: Path) -> None:
     """Pictures are added and looked through; answers, pictures and the conversation are kept in files."""
     script = f"""Hi
