@@ -35,6 +35,8 @@ class PluginInfo:
     distribution: str
     version: str
     tasks: tuple[str, ...] = ()  # names of the tasks that it brings or, in a conflict, would bring
+    module: str = ""  # where it is imported from, and which attribute of that is the plugin
+    attribute: str = ""
 
 
 @dataclass(frozen=True)
@@ -161,7 +163,8 @@ def _try_object(plugin: object) -> _Found:
 
 def _found(claim: Claim, status: Status, reason: str, tasks: tuple[Task, ...] = ()) -> _Found:
     names = tuple(task.spec.name for task in tasks)
-    info = PluginInfo(claim.name, status, clean(reason, REASON_CHARS), claim.distribution, claim.version, names)
+    about = (claim.distribution, claim.version, names, claim.module, claim.attribute)
+    info = PluginInfo(claim.name, status, clean(reason, REASON_CHARS), *about)
     return _Found(info, tasks)
 
 
