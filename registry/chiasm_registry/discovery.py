@@ -35,8 +35,9 @@ class PluginInfo:
     distribution: str
     version: str
     tasks: tuple[str, ...] = ()  # names of the tasks that it brings or, in a conflict, would bring
-    module: str = ""  # where it is imported from, and which attribute of that is the plugin
-    attribute: str = ""
+    # where it is imported from, and which attribute of that is the plugin
+    module: str = field(default="", compare=False)
+    attribute: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ Torch and transformers load when the first rule needs a core, and nothing of chi
 from .bench import Bench
 from .core import TinyCore, tiny_core
 from .find import bench_of
+from .practise import practise
 from .rule import BrokenRuleError, Finding, NotApplicableError, Rule
 from .rules import RULES, check_bench
 from .shapes import Drawn, draw_shapes, write_coco
@@ -29,6 +30,7 @@ __all__ = [
     "bench_of",
     "check_bench",
     "draw_shapes",
+    "practise",
     "tiny_core",
     "write_coco",
 ]

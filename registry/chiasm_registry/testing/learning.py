@@ -21,12 +21,12 @@ def check_losses(bench: Bench) -> None:
     lessons = bench.lessons([(first, second), (), (second,)])
     parts = zip(lessons.scenes, lessons.routes, lessons.targets, strict=True)
     scenes, routes, targets = (list(part) for part in zip(*(one for one in parts if one[1]), strict=True))
-    _summed(_losses(decoder, Lessons(scenes, routes, targets)))
+    summed(losses_of(decoder, Lessons(scenes, routes, targets)))
 
 
 def check_absent(bench: Bench) -> None:
     """Where nothing that a phrase means is in any picture the losses are finite, too."""
-    _summed(_losses(bench.learner(), bench.lessons([(bench.absent,)] * 3)))
+    summed(losses_of(bench.learner(), bench.lessons([(bench.absent,)] * 3)))
 
 
 def check_gradients(bench: Bench) -> None:
@@ -39,7 +39,7 @@ def check_gradients(bench: Bench) -> None:
     slots = [route.slots for routes in lessons.routes for route in routes]
     for tensor in slots:
         tensor.retain_grad()
-    _summed(_losses(decoder, lessons)).backward()  # type: ignore[no-untyped-call]
+    summed(losses_of(decoder, lessons)).backward()  # type: ignore[no-untyped-call]
     if not any(_moves(tensor.grad) for tensor in slots):
         raise BrokenRuleError("no gradient reaches the slots")
     if not _moves(None if vectors.grad is None else vectors.grad[1:]):
@@ -70,7 +70,8 @@ def check_metric(bench: Bench) -> None:
             raise BrokenRuleError(f"metric().compute() gives a {name} that is no finite number")
 
 
-def _losses(decoder: Any, lessons: Lessons) -> Mapping[str, Tensor]:
+def losses_of(decoder: Any, lessons: Lessons) -> Mapping[str, Tensor]:
+    """What `loss` gives for a batch, under one seed."""
     import torch
 
     with torch.random.fork_rng(devices=[]):
@@ -81,7 +82,8 @@ def _losses(decoder: Any, lessons: Lessons) -> Mapping[str, Tensor]:
     return losses
 
 
-def _summed(losses: Mapping[str, Tensor]) -> Tensor:
+def summed(losses: Mapping[str, Tensor]) -> Tensor:
+    """Their sum; each must be a finite scalar."""
     import torch
 
     for name, loss in losses.items():

@@ -8,7 +8,8 @@ import subprocess
 import sys
 
 import pytest
-from chiasm.cli.plugins import COLUMNS, app, as_text
+from chiasm.cli.plugins import app
+from chiasm.cli.plugins.listing import COLUMNS, as_text
 from chiasm_registry import Catalog, PluginInfo
 from typer.testing import CliRunner
 

@@ -10,15 +10,7 @@ import typer
 
 COLUMNS = ("name", "status", "reason", "distribution", "version")
 
-app = typer.Typer(no_args_is_help=True)
 
-
-@app.callback()
-def plugins() -> None:
-    """What the platform can do here: the installed plugins."""
-
-
-@app.command("list")
 def list_plugins(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout, an object a plugin.")] = False,
 ) -> None:
