@@ -40,11 +40,12 @@ class Outcome(Generic[T]):
     fault: str | None
     changed: tuple[str, ...]  # names of process-wide state that the call had changed; all of it is put back
     seconds: float
+    error: BaseException | None = None  # behind the fault
 
 
 def guarded(call: Callable[[], T], what: str, home: str, time_limit_s: float | None = None) -> Outcome[T]:
     """Run foreign code of the module `home`; only KeyboardInterrupt comes through. `what` names it in the log."""
-    value, fault = None, None
+    value, fault, raised = None, None, None
     with _ONE_AT_A_TIME, _watched(what, time_limit_s):
         before = Snapshot()
         started = time.perf_counter()
@@ -54,12 +55,21 @@ def guarded(call: Callable[[], T], what: str, home: str, time_limit_s: float | N
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            fault = fault_text(error, home)
+            fault, raised = fault_text(error, home), error
             LOG.debug("%s failed", what, exc_info=True)
         finally:
             seconds = time.perf_counter() - started
             changed = before.put_back()
-    return Outcome(value, fault, changed, seconds)
+    return Outcome(value, fault, changed, seconds, raised)
+
+
+def tell() -> None:
+    """Let everything that plugins do be told on stderr, once."""
+    if not LOG.handlers:
+        told = logging.StreamHandler()
+        told.setFormatter(logging.Formatter("chiasm.plugins: %(message)s"))
+        LOG.addHandler(told)
+    LOG.setLevel(logging.DEBUG)
 
 
 def fault_text(error: BaseException, home: str) -> str:

@@ -28,14 +28,15 @@ STIRRED = 0.05  # spread of what is added to a fresh decoder's weights
 class Bench:
     """One task and everything a rule needs to try it.
 
-    `module` and `attribute` say where the plugin is imported from; `names` is what the three drawn kinds of things are
-    called, for a task that knows certain words only; `options` is what a caller would set, `training` the task's part
-    of a training config.
+    `module`, `attribute` and `path` say where the plugin is imported from; `names` is what the three drawn kinds of
+    things are called, for a task that knows certain words only; `options` is what a caller would set, `training` the
+    task's part of a training config.
     """
 
     task: Task
     module: str = ""
     attribute: str = ""
+    path: str = ""
     names: tuple[str, ...] = KINDS
     absent: str = ABSENT
     options: Mapping[str, Any] = field(default_factory=dict)

@@ -41,8 +41,10 @@ def check_light(bench: Bench) -> None:
     if not bench.module or bench.module == "__main__":
         raise NotApplicableError("it was handed over as an object: there is no module to import anew")
     code = (
-        f"import sys; sys.path[:] = {sys.path!r}; from chiasm_registry.plugin import import_plugin, tasks_of; "
-        f"plugin = import_plugin({bench.module!r}, {bench.attribute!r}, ''); getattr(plugin, 'chiasm_tasks', list)(); "
+        f"import sys; sys.path[:] = {sys.path!r}; from chiasm_registry.onefile import import_file; "
+        f"from chiasm_registry.plugin import import_plugin; path, home = {bench.path!r}, {bench.module!r}; "
+        f"plugin = import_file(path, home) if path else import_plugin(home, {bench.attribute!r}, ''); "
+        f"getattr(plugin, 'chiasm_tasks', list)(); "
         f"sys.stderr.write('LOADED ' + ' '.join(m for m in {HEAVY!r} if m in sys.modules))"
     )
     try:

@@ -16,4 +16,4 @@ def bench_of(task: str | Task, **more: Any) -> Bench:
     catalog = discover()
     found = catalog.task(task)
     (home,) = [info for info in catalog.plugins if info.status == "ok" and task in info.tasks]
-    return Bench(found, module=home.module, attribute=home.attribute, **more)
+    return Bench(found, module=home.module, attribute=home.attribute, path=home.path, **more)

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import typer
 
+from .check import check_plugin
+from .doctor import doctor
 from .listing import list_plugins
 from .new import new_plugin
+from .show import show_plugin
 
 app = typer.Typer(no_args_is_help=True)
 
@@ -16,4 +19,7 @@ def plugins() -> None:
 
 
 app.command("list")(list_plugins)
+app.command("show")(show_plugin)
+app.command("check")(check_plugin)
 app.command("new")(new_plugin)
+app.command("doctor")(doctor)

@@ -15,9 +15,9 @@ def list_plugins(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout, an object a plugin.")] = False,
 ) -> None:
     """List the plugins with their status: ok, failed, conflict, incompatible, missing or disabled."""
-    from chiasm_registry import discover
+    from chiasm_registry.survey import survey
 
-    rows = [{column: str(getattr(plugin, column)) for column in COLUMNS} for plugin in discover().plugins]
+    rows = [{column: str(getattr(plugin, column)) for column in COLUMNS} for plugin in survey().plugins]
     typer.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else as_text(rows))
 
 
