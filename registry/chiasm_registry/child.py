@@ -7,6 +7,7 @@ it counts as done only when it has said so itself: a process that was ended with
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import json
 import os
 import select
@@ -55,6 +56,7 @@ def _be_the_child(work: Work, writing: int) -> None:
     try:
         os.setsid()
         os.dup2(2, 1)  # what it prints is noise
+        faulthandler.disable()  # the parent tells of its death in one line
         own = os.getpid()
 
         def tell(value: Any) -> None:

@@ -55,10 +55,9 @@ def check_round_trip(bench: Bench) -> None:
 def check_scale(bench: Bench) -> None:
     """The same picture with twice as many pixels gives the same places, twice as far out."""
     height, width = bench.picture.height, bench.picture.width
-    asked = bench.asked(bench.phrases)
-    small = bench.decoded(bench.kept, bench.scene(), asked)
+    small = bench.answers(bench.kept, bench.phrases)
     larger = replace(bench.scene(), size_hw=(LARGER * height, LARGER * width))
-    large = bench.decoded(bench.kept, larger, asked)
+    large = bench.decoded(bench.kept, larger, bench.asked(bench.phrases))
     if not any(True for answer in (*small, *large) for _ in places(answer)):
         raise NotApplicableError("its answers hold no place in the image")
     for one, other in zip(small, large, strict=True):

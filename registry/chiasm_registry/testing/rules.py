@@ -33,6 +33,13 @@ RULES: tuple[Rule, ...] = (
         "give every field a default that means nothing, or do not override is_empty()",
         declared.check_empty,
     ),
+    # before any other that calls the decoder: a class that was changed once stays so
+    Rule(
+        "beside",
+        "another task answers the same with this one beside it",
+        "change no class or function that is not yours",
+        manners.check_beside,
+    ),
     Rule(
         "answers",
         "each answer is of the declared class, finite, and inside the image",
@@ -123,12 +130,6 @@ RULES: tuple[Rule, ...] = (
         "no thread, file, process or hook is left behind",
         "close and join what you open, with `with` where there is one",
         manners.check_leftovers,
-    ),
-    Rule(
-        "beside",
-        "another task answers the same with this one beside it",
-        "change no class or function that is not yours",
-        manners.check_beside,
     ),
 )
 
