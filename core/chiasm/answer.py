@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from chiasm_registry import Found, Output, Route, Task
+from chiasm_registry.check import found_in, says_empty
 from chiasm_registry.outputs import Notice
 
 from .images import OpenedImage
@@ -48,7 +49,7 @@ def not_found(routes: Sequence[Route], answers: Sequence[Output | Notice]) -> st
     by_phrase: dict[str, list[Output | Notice]] = {}
     for route, answer in zip(routes, answers, strict=True):
         by_phrase.setdefault(route.phrase, []).append(answer)
-    missing = [p for p, given in by_phrase.items() if all(isinstance(a, Output) and a.is_empty() for a in given)]
+    missing = [p for p, given in by_phrase.items() if all(isinstance(a, Output) and says_empty(a) for a in given)]
     return f"Not found: {', '.join(missing)}." if missing else ""
 
 
@@ -73,7 +74,7 @@ def _drafts(
         earlier = [of_mention.get((name, route.phrase, route.span), []) for name in tasks[route.task].spec.after]
         first = next((places for places in earlier if places), [])
         own = of_mention.setdefault((route.task, route.phrase, route.span), [])
-        for found in answer.found():
+        for found in found_in(answer):
             if found.of is not None and found.of < len(first):
                 before, box = drafts[first[found.of]]
                 drafts[first[found.of]] = before, box._replace(mask=found.mask)

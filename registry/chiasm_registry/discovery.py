@@ -179,6 +179,8 @@ def _try(claim: Claim) -> _Found:
     status, reason, tasks = outcome.value or ("failed", outcome.fault or "", ())
     if outcome.changed and not reason:
         reason = f"its import changed the {', '.join(outcome.changed)}; put back"
+    if outcome.left and not reason:
+        reason = f"its import left {outcome.left[0]} behind"
     LOG.info("plugin %r: %s in %.3f s %s", claim.name, status, outcome.seconds, reason)
     return _found(claim, status, reason, tasks, outcome.error)
 

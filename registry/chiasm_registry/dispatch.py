@@ -94,6 +94,7 @@ def _decoded(
         outcome = guarded(run, f"the decoder of task {spec.name!r}", home, time_limit_s)
     LOG.info("%s: %s in %.3f s", spec.token, outcome.fault or "answered", outcome.seconds)
     remarks = [f"changed the {', '.join(outcome.changed)}; put back"] if outcome.changed else []
+    remarks += [f"left {outcome.left[0]} behind"] if outcome.left else []
     if time_limit_s is not None and outcome.seconds > time_limit_s:
         remarks.append(f"took {outcome.seconds:.1f} s, more than its limit of {time_limit_s:g} s")
     if notices is not None:

@@ -137,8 +137,8 @@ FAULTS = {  # rule -> what is changed in the sound task, so that this rule alone
     "state": ("if not routes:", "torch.manual_seed(0)\n                    if not routes:"),
     "leftovers": (
         "if not routes:",
-        "threading = __import__('threading')\n"
-        "                    threading.Thread(target=threading.Event().wait, args=(2,), daemon=True).start()\n"
+        "rest = lambda: __import__('time').sleep(2)\n"
+        "                    __import__('threading').Thread(target=rest, daemon=True).start()\n"
         "                    if not routes:",
     ),
 }

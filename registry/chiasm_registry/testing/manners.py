@@ -71,7 +71,7 @@ def check_state(bench: Bench) -> None:
 def check_leftovers(bench: Bench) -> None:
     """No thread, file, child process or hook stays behind building and calling a decoder."""
     bench.answers(bench.kept, bench.phrases)  # what a library opens once and for all is no fault of the task
-    before = Leftovers()
+    before = Leftovers(bench.home)
     bench.answers(bench.decoder(), bench.phrases)
     if left := before.new():
         raise BrokenRuleError(f"it leaves {left[0]} behind")
