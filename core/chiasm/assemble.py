@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, cast
 
 from chiasm_registry import CheckpointError, CoreInfo, PluginError, Task, TaskTable
@@ -48,7 +49,7 @@ def build_backbone(config: Mapping[str, Any], *, blank: bool = False) -> nn.Modu
 def build_decoder(task: Task, info: CoreInfo) -> nn.Module:
     """The task's fresh decoder, built behind a guard; whatever goes wrong is a `PluginError`."""
     name, home = task.spec.name, type(task).__module__
-    outcome = guarded(lambda: _tried(task.decoder(info)), f"the building of task {name!r}", home, SLOW_BUILD_S)
+    outcome = guarded(lambda: _tried(task.decoder(replace(info))), f"the building of task {name!r}", home, SLOW_BUILD_S)
     if outcome.fault is not None:
         raise PluginError(f"the decoder of task {name!r} cannot be built: {shown(outcome.fault, 120)}")
     decoder: object = outcome.value
@@ -61,6 +62,8 @@ def build_decoder(task: Task, info: CoreInfo) -> nn.Module:
 def _tried(decoder: object) -> object:
     """The decoder, once through what core does with it later, where no guard stands."""
     if isinstance(decoder, nn.Module):
+        if any("__del__" in vars(kind) for module in decoder.modules() for kind in type(module).__mro__):
+            raise PluginError("its class has a __del__, which runs where nobody guards; let go of things in decode()")
         size = sum(parameter.numel() for parameter in decoder.parameters())
         if size > LIMITS.decoder_parameters:
             raise PluginError(f"it has {size:,} parameters; {LIMITS.decoder_parameters:,} are the most")

@@ -6,9 +6,9 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from chiasm_registry import InputError, PluginError, TaskTable
+from chiasm_registry import InputError, NoOptions, PluginError, TaskTable
 from chiasm_registry.errors import shown
-from chiasm_registry.guard import fault_text
+from chiasm_registry.guard import guarded
 from pydantic import BaseModel, ValidationError
 
 from .routing.generate import Sampling
@@ -99,17 +99,24 @@ def task_options(table: TaskTable, name: str, given: Mapping[str, Any]) -> BaseM
     """The task's options with what of `given` it declares; None means its own default."""
     schema = table.by_name(name).spec.options
     own = {key: value for key, value in given.items() if key in schema.model_fields and value is not None}
-    try:
-        return schema(**own)
-    except KeyboardInterrupt:
-        raise
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+    if schema is NoOptions:
+        return schema()
+
+    def make() -> BaseModel | ValidationError:
+        try:
+            return schema(**own)
+        except ValidationError as error:
+            return error
+
+    outcome = guarded(make, f"the options of task {name!r}", schema.__module__)
+    made = outcome.value
+    if made is None:
+        raise PluginError(f"the options of task {name!r} cannot be made: {shown(outcome.fault, 120)}")
+    if isinstance(made, ValidationError):
+        first = made.errors(include_url=False, include_context=False, include_input=False)[0]
         key, fact = str(first["loc"][0]) if first["loc"] else "options", first["msg"]
-        raise InputError(f"{name}: option {shown(key, 40)} is {told(own.get(key))}; {shown(fact, 80)}") from None
-    except BaseException as error:  # a plugin's own validator
-        fault = fault_text(error, schema.__module__)
-        raise PluginError(f"the options of task {name!r} cannot be made: {shown(fault, 120)}") from error
+        raise InputError(f"{name}: option {shown(key, 40)} is {told(own.get(key))}; {shown(fact, 80)}")
+    return made
 
 
 _RANGES: Mapping[str, tuple[type, float, float]] = {

@@ -10,9 +10,9 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from chiasm_registry.check import says_empty
 from chiasm_registry.errors import InputError
 from chiasm_registry.geometry import Box, Mask
+from chiasm_registry.later import which_are_empty
 from chiasm_registry.outputs import Notice, Output, Picture, Score
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SerializeAsAny
 
@@ -79,7 +79,8 @@ class Result(BaseModel):
     def missing(self) -> tuple[str, ...]:
         """The phrases that were looked for and not found: every output they have is empty."""
         outputs = [output for outputs in self.outputs.values() for output in outputs if output.phrase]
-        seen = {output.phrase for output in outputs if not says_empty(output)}
+        empty = zip(outputs, which_are_empty(outputs), strict=True)
+        seen = {output.phrase for output, is_empty in empty if not is_empty}
         return tuple(dict.fromkeys(output.phrase for output in outputs if output.phrase not in seen))
 
     @property

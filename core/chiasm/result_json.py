@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chiasm_registry.errors import InputError, shown
-from chiasm_registry.guard import clean, fault_text
+from chiasm_registry.guard import clean, guarded
 from chiasm_registry.outputs import NOTICE_CHARS, Notice, Output, UnknownOutput
 from pydantic import BaseModel, ValidationError
 
@@ -37,12 +37,8 @@ def write_result(result: Result, indent: int | None = None) -> str:
 
 def _written(value: BaseModel, indent: int | None = None) -> tuple[str | None, str]:
     """The JSON of a value, or the fault of a plugin's own serializer."""
-    try:
-        return value.model_dump_json(indent=indent), ""
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:
-        return None, fault_text(error, type(value).__module__)
+    outcome = guarded(lambda: value.model_dump_json(indent=indent), "the writing of a result", type(value).__module__)
+    return outcome.value, outcome.fault or ""
 
 
 def read_result(text: str | bytes, catalog: Catalog | None = None) -> Result:

@@ -23,7 +23,6 @@ from .outputs import Found, Output
 
 ROUNDING_PX = 0.5
 MAX_DEPTH = 32
-MAX_FOUND = 10**6
 MAX_CHARS = 2**26  # of all texts and bytes in one output
 VALUES_PER_ITEM = 32  # a ready kind's item is made of up to 16 values
 
@@ -58,26 +57,6 @@ def check_output(
     if type(output.is_empty()) is not bool:
         raise PluginError("is_empty() must return True or False")
     return output
-
-
-def found_in(output: Output) -> tuple[Found, ...]:
-    """What `found` yields of a checked output, later, where no guard stands; nothing if it has become another."""
-    try:
-        return tuple(found for found in islice(output.found(), MAX_FOUND) if type(found) is Found)
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # a plugin's own method, which answered before
-        return ()
-
-
-def says_empty(output: Output) -> bool:
-    """What `is_empty` says of a checked output, later, where no guard stands."""
-    try:
-        return output.is_empty() is True
-    except KeyboardInterrupt:
-        raise
-    except BaseException:
-        return False
 
 
 def _measure(output: Output, max_items: int) -> None:

@@ -68,6 +68,7 @@ def _be_the_child(work: Work, writing: int) -> None:
             _write(writing, b"done\n")
         code = 0
     except BaseException as error:
+        code = 130 if isinstance(error, KeyboardInterrupt) else 1
         sys.stderr.write(f"{type(error).__name__} in the child process\n")
     finally:
         os._exit(code)

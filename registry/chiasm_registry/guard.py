@@ -78,6 +78,9 @@ def guarded(call: Callable[[], T], what: str, home: str, time_limit_s: float | N
                 os._exit(0)
             seconds = time.perf_counter() - started
             changed, left = before.put_back(home), there.new()
+    for deed, things in (("changed the", changed), ("left behind", left)):
+        if things:
+            LOG.info("%s %s %s", what, deed, ", ".join(things))
     return Outcome(value, fault, changed, seconds, raised, left)
 
 
