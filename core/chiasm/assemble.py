@@ -62,8 +62,9 @@ def build_decoder(task: Task, info: CoreInfo) -> nn.Module:
 def _tried(decoder: object) -> object:
     """The decoder, once through what core does with it later, where no guard stands."""
     if isinstance(decoder, nn.Module):
-        if any("__del__" in vars(kind) for module in decoder.modules() for kind in type(module).__mro__):
-            raise PluginError("its class has a __del__, which runs where nobody guards; let go of things in decode()")
+        for kind in {kind for module in decoder.modules() for kind in type(module).__mro__ if "__del__" in vars(kind)}:
+            del kind.__del__  # type: ignore[attr-defined]  # this one is about to be let go of, where nobody guards
+            raise PluginError(f"{shown(kind.__name__, 40)} has a __del__, which nobody could guard; take it out")
         size = sum(parameter.numel() for parameter in decoder.parameters())
         if size > LIMITS.decoder_parameters:
             raise PluginError(f"it has {size:,} parameters; {LIMITS.decoder_parameters:,} are the most")

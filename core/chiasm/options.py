@@ -8,7 +8,7 @@ from typing import Any
 
 from chiasm_registry import InputError, NoOptions, PluginError, TaskTable
 from chiasm_registry.errors import shown
-from chiasm_registry.guard import guarded
+from chiasm_registry.guard import clean, guarded
 from pydantic import BaseModel, ValidationError
 
 from .routing.generate import Sampling
@@ -114,8 +114,11 @@ def task_options(table: TaskTable, name: str, given: Mapping[str, Any]) -> BaseM
         raise PluginError(f"the options of task {name!r} cannot be made: {shown(outcome.fault, 120)}")
     if isinstance(made, ValidationError):
         first = made.errors(include_url=False, include_context=False, include_input=False)[0]
-        key, fact = str(first["loc"][0]) if first["loc"] else "options", first["msg"]
-        raise InputError(f"{name}: option {shown(key, 40)} is {told(own.get(key))}; {shown(fact, 80)}")
+        fact = clean(first["msg"], 80)
+        if not first["loc"]:
+            raise InputError(f"{name}: the options do not go together; {fact}")
+        key = str(first["loc"][0])
+        raise InputError(f"{name}: option {shown(key, 40)} is {told(own.get(key))}; {fact}")
     return made
 
 
