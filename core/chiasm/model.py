@@ -134,9 +134,10 @@ class Model:
         check_threshold(threshold)
         chosen = sampling_of(sampling, self.limits.new_tokens)
         given = {"threshold": threshold, "max_objects": max_objects, "seed": sampling.get("seed")}
-        asked = TaskOptions.of(self.table, allowed, given)
+        asked = TaskOptions.of_sound(self.table, allowed, given)
         requests, single = requests_of(image, prompt, self.limits)
-        results = [r for part in _chunks(requests, REQUESTS_AT_ONCE) for r in self._free(part, allowed, asked, chosen)]
+        tasks = tuple(asked.of_task)
+        results = [r for part in _chunks(requests, REQUESTS_AT_ONCE) for r in self._free(part, tasks, asked, chosen)]
         return results[0] if single else results
 
     def render(self, prompt: str, *, images: int = 1) -> str:
@@ -211,7 +212,7 @@ class Model:
         self, look: Look | None, text: str, routes: Sequence[Route], asked: TaskOptions, clock: Clock
     ) -> Result:
         """Dispatch one image's routes and make its result; in free mode the text ends with what was not found."""
-        notices: list[Notice] = []
+        notices = [*asked.left_out]
         answers: list[Output | Notice] = []
         with clock("decode"):
             scene = look.scene if look else no_scene(self.network)

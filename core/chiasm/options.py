@@ -9,6 +9,7 @@ from typing import Any
 from chiasm_registry import InputError, NoOptions, PluginError, TaskTable
 from chiasm_registry.errors import shown
 from chiasm_registry.guard import clean, guarded
+from chiasm_registry.outputs import NOTICE_CHARS, Notice
 from pydantic import BaseModel, ValidationError
 
 from .routing.generate import Sampling
@@ -46,6 +47,7 @@ class TaskOptions:
 
     of_task: Mapping[str, BaseModel]
     max_objects: int = MAX_OBJECTS
+    left_out: tuple[Notice, ...] = ()  # tasks whose options cannot be made, of those that nobody asked for by name
 
     @classmethod
     def shared(cls, table: TaskTable, names: Sequence[str], given: Mapping[str, Any]) -> TaskOptions:
@@ -59,9 +61,23 @@ class TaskOptions:
     @classmethod
     def of(cls, table: TaskTable, names: Sequence[str], given: Mapping[str, Any]) -> TaskOptions:
         """Each task takes those options that it declares."""
-        of_task = {name: task_options(table, name, given) for name in names}
-        limit = given.get("max_objects")
-        return cls(of_task, MAX_OBJECTS if limit is None else count_of(limit, "max_objects", 1, MOST_OBJECTS))
+        return cls({name: task_options(table, name, given) for name in names}, _limit(given))
+
+    @classmethod
+    def of_sound(cls, table: TaskTable, names: Sequence[str], given: Mapping[str, Any]) -> TaskOptions:
+        """The same, without the tasks whose own code cannot make its options."""
+        of_task, left_out = {}, []
+        for name in names:
+            try:
+                of_task[name] = task_options(table, name, given)
+            except PluginError as error:
+                left_out.append(Notice(text=clean(f"task {name!r} is left out: {error}", NOTICE_CHARS), task=name))
+        return cls(of_task, _limit(given), tuple(left_out))
+
+
+def _limit(given: Mapping[str, Any]) -> int:
+    limit = given.get("max_objects")
+    return MAX_OBJECTS if limit is None else count_of(limit, "max_objects", 1, MOST_OBJECTS)
 
 
 def task_names(table: TaskTable, task: str | Sequence[str], *, without_image: bool = False) -> tuple[str, ...]:

@@ -27,7 +27,7 @@ from registry.installing import site_of
 from safetensors.torch import save_file
 
 CELLS = cells()
-LIMIT_S = 1.5
+LIMIT_S = 0.8
 OURS = ("good", "bad")
 
 
@@ -132,7 +132,7 @@ def test_what_kills_a_process_kills_the_child_alone(
         started = time.monotonic()
         _, death = told_by(work, LIMIT_S)
         if cell.fault == "hangs":
-            assert death == "it did not come back within 1.5 s, and was stopped"
+            assert death == "it did not come back within 0.8 s, and was stopped"
             assert time.monotonic() - started < LIMIT_S + 2
         else:
             assert death == "it ended the process itself, with exit code 0"

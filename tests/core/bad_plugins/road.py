@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,8 +124,6 @@ def walk(model_folder: Path, files: Sequence[Path] = ()) -> Went:
     said = (*model.notices, *result.notices)
     bad = len(result.outputs["bad"]) if "bad" in tasks else None
     good = tuple(output.model_dump_json() for output in result.outputs["good"])
-    del model
-    gc.collect()
     return Went(rows, good, bad, tuple(notice.text for notice in said), drawn, text)
 
 
