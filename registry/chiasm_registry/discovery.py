@@ -6,11 +6,11 @@ import traceback
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from .entrypoints import Claim, canonical, read_claims
 from .errors import PluginError, shown
-from .guard import LOG, clean, guarded, tell
+from .guard import LOG, Outcome, clean, guarded, tell
 from .hooks import ENTRY_POINT_GROUP, PROJECT
 from .onefile import file_claim, import_file
 from .plugin import IncompatiblePluginError, MissingPluginError, import_plugin, tasks_of
@@ -165,24 +165,33 @@ def _both(one: str, rivals: Iterable[str]) -> str:
 
 
 def _try(claim: Claim) -> _Found:
-    def load() -> tuple[Status, str, tuple[Task, ...]]:
-        try:
-            if claim.path:
-                return "ok", "", tasks_of(import_file(claim.path, claim.module))
-            return "ok", "", tasks_of(import_plugin(claim.module, claim.attribute, claim.distribution))
-        except IncompatiblePluginError as error:
-            return "incompatible", str(error), ()
-        except MissingPluginError as error:
-            return "missing", str(error), ()
+    def load() -> object:
+        if claim.path:
+            return import_file(claim.path, claim.module)
+        return import_plugin(claim.module, claim.attribute, claim.distribution)
 
-    outcome = guarded(load, f"the import of plugin {claim.name!r}", claim.module, SLOW_IMPORT_S)
-    status, reason, tasks = outcome.value or ("failed", outcome.fault or "", ())
-    if outcome.changed and not reason:
-        reason = f"its import changed the {', '.join(outcome.changed)}; put back"
-    if outcome.left and not reason:
-        reason = f"its import left {outcome.left[0]} behind"
-    LOG.info("plugin %r: %s in %.3f s %s", claim.name, status, outcome.seconds, reason)
-    return _found(claim, status, reason, tasks, outcome.error)
+    # Two guards: what the import changed is put back before the hook is asked.
+    imported = guarded(load, f"the import of plugin {claim.name!r}", claim.module, SLOW_IMPORT_S)
+    LOG.info("plugin %r: imported in %.3f s", claim.name, imported.seconds)
+    if imported.fault is not None:
+        return _failed(claim, imported)
+    asked = guarded(lambda: tasks_of(imported.value), f"the hook of plugin {claim.name!r}", claim.module, SLOW_IMPORT_S)
+    if asked.value is None:
+        return _failed(claim, asked)
+    changed, left = (*imported.changed, *asked.changed), (*imported.left, *asked.left)
+    reason = f"its import left {left[0]} behind" if left else ""
+    if changed:
+        reason = f"its import changed the {', '.join(dict.fromkeys(changed))}; put back"
+    return _found(claim, "ok", reason, asked.value)
+
+
+def _failed(claim: Claim, outcome: Outcome[Any]) -> _Found:
+    status: Status = "failed"
+    if isinstance(outcome.error, IncompatiblePluginError):
+        status = "incompatible"
+    if isinstance(outcome.error, MissingPluginError):
+        status = "missing"
+    return _found(claim, status, outcome.fault or "", error=outcome.error)
 
 
 def _try_object(plugin: object) -> _Found:
@@ -195,6 +204,7 @@ def _try_object(plugin: object) -> _Found:
 def _found(
     claim: Claim, status: Status, reason: str, tasks: tuple[Task, ...] = (), error: BaseException | None = None
 ) -> _Found:
+    LOG.info("plugin %r: %s %s", claim.name, status, reason)
     names = tuple(task.spec.name for task in tasks)
     home = (claim.module, claim.attribute, claim.path)
     about = (claim.distribution, claim.version, names, *home, _traceback(error))

@@ -41,7 +41,7 @@ class _Running:
     what: str
     package: str
     thread: int
-    threads: frozenset[int]  # those that were there before it
+    threads: frozenset[threading.Thread]  # those that were there before it; a number may be used again
 
 
 _RUNNING: list[_Running] = []  # at most one: the call that has the lock
@@ -143,7 +143,7 @@ def _alone(what: str, home: str) -> Iterator[None]:
     try:
         if _RUNNING:
             raise PluginError(f"{_RUNNING[0].what} called the platform back; it may only answer")
-        threads = frozenset(thread.ident or 0 for thread in threading.enumerate())
+        threads = frozenset(threading.enumerate())
         _RUNNING.append(_Running(what, home.split(".")[0], threading.get_ident(), threads))
         try:
             yield
@@ -155,7 +155,7 @@ def _alone(what: str, home: str) -> Iterator[None]:
 
 def _is_its_thread(running: _Running) -> bool:
     """Whether the current thread was started during the call, runs its package's code, and the call waits for it."""
-    if threading.get_ident() in running.threads or not _is_waiting(running.thread):
+    if threading.current_thread() in running.threads or not _is_waiting(running.thread):
         return False
     frame: FrameType | None = sys._getframe()
     while frame is not None:

@@ -22,7 +22,7 @@ class Leftovers:
 
     def __init__(self, home: str) -> None:
         self._package = home.split(".")[0]
-        self._threads = {thread.ident for thread in threading.enumerate()}
+        self._threads = set(threading.enumerate())
         self._files = set(_open_files())
         self._children = {child.pid for child in multiprocessing.active_children()}
         self._hooks = set(_module_hooks())
@@ -33,7 +33,7 @@ class Leftovers:
 
     def _new(self) -> Iterator[str]:
         for thread in threading.enumerate():
-            if thread.ident not in self._threads and self._runs_in(thread):
+            if thread not in self._threads and self._runs_in(thread):
                 yield "a running thread"
         for path in sorted(set(_open_files()) - self._files):
             yield f"an open file ({os.path.basename(path)})"

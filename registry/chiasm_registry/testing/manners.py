@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
 from ..contract import CoreInfo, Decoder, Route, Scene
 from ..dispatch import dispatch
+from ..errors import shown
 from ..geometry import Point
 from ..leftovers import Leftovers
 from ..outputs import Output, Points, ScoredPoint
@@ -71,10 +73,12 @@ def check_state(bench: Bench) -> None:
 def check_leftovers(bench: Bench) -> None:
     """No thread, file, child process or hook stays behind building and calling a decoder."""
     bench.answers(bench.kept, bench.phrases)  # what a library opens once and for all is no fault of the task
-    before = Leftovers(bench.home)
+    before, here = Leftovers(bench.home), set(os.listdir())
     bench.answers(bench.decoder(), bench.phrases)
     if left := before.new():
         raise BrokenRuleError(f"it leaves {left[0]} behind")
+    if written := sorted(set(os.listdir()) - here):
+        raise BrokenRuleError(f"it writes {shown(written[0], 40)} into the working directory")
 
 
 def check_beside(bench: Bench) -> None:

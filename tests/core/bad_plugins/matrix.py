@@ -193,7 +193,7 @@ def cells() -> list[Cell]:
 
 def sound_code() -> str:
     """The package without a fault."""
-    return _filled({})
+    return filled({})
 
 
 def _cell(place: str, fault: str) -> Cell:
@@ -209,8 +209,8 @@ def _cell(place: str, fault: str) -> Cell:
         return Cell(place, fault, survives, sound_code(), statement.removeprefix("FILE: "), statement)
     if statement.split(" = ")[0] in _FLAGS:
         flag = statement.split(" = ")[0]
-        return Cell(place, fault, survives, _filled({"import": f"{flag} = True"}), "", statement)
-    return Cell(place, fault, survives, _filled(_statements(place, fault, statement)), "", statement)
+        return Cell(place, fault, survives, filled({"import": f"{flag} = True"}), "", statement)
+    return Cell(place, fault, survives, filled(_statements(place, fault, statement)), "", statement)
 
 
 def _statements(place: str, fault: str, statement: str) -> dict[str, str]:
@@ -223,7 +223,8 @@ def _statements(place: str, fault: str, statement: str) -> dict[str, str]:
     return {place: statement}
 
 
-def _filled(statements: dict[str, str]) -> str:
+def filled(statements: dict[str, str]) -> str:
+    """The package with a statement in each of these places."""
     code = MODULE
     for place in (*PLACES, "serialise"):
         code = code.replace(f"#{place}#", statements.get(place, "pass"))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from chiasm.checkpoint import TaskFile, write_checkpoint, write_task_file
+from chiasm.limits import LIMITS
 from chiasm.loading import load
 from chiasm.weights import core_tensors
 from chiasm_registry import discover
@@ -17,6 +18,7 @@ from registry.installing import install, wheel
 
 GROUP = "chiasm.plugins"
 PHRASES = ["dog", "cat"]
+SLOW_S = 0.3  # from which a decoder is called slow
 
 GOOD = '''
 """A neighbour whose answers show every number that reaches it."""
@@ -118,6 +120,7 @@ def walk(model_folder: Path, files: Sequence[Path] = ()) -> Went:
     """The road itself; what a plugin does on it is its own business."""
     rows = {info.name: (info.status, info.reason) for info in discover().plugins}
     model = load(model_folder, tasks_from=list(files))
+    model = replace(model, limits=replace(LIMITS, decode_s=SLOW_S))
     tasks = [name for name in ("good", "bad") if name in model.table.tasks]
     result = model.run(tasks, picture(), PHRASES)
     drawn, text = result.plot().tobytes(), result.to_json()
