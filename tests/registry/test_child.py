@@ -26,7 +26,7 @@ def test_what_a_child_tells_arrives_in_order_and_as_it_comes() -> None:
         (lambda: os._exit(7), "it ended the process itself, with exit code 7"),
         (lambda: sys.exit(0), "it ended the process itself, with exit code 1"),
         (lambda: os.kill(os.getpid(), signal.SIGSEGV), "it was ended by the signal SIGSEGV"),
-        (lambda: time.sleep(60), "it did not come back within 0.5 s, and was stopped"),
+        (lambda: time.sleep(60), "it did not come back within 2 s, and was stopped"),
     ],
 )
 def test_a_death_is_told_and_what_was_said_before_is_kept(deed: object, why: str) -> None:
@@ -35,8 +35,8 @@ def test_a_death_is_told_and_what_was_said_before_is_kept(deed: object, why: str
         deed()  # type: ignore[operator]
 
     started = time.monotonic()
-    assert told_by(work, 0.5 if "0.5" in why else 20) == (["before"], why)
-    assert time.monotonic() - started < 10
+    assert told_by(work, 2 if "within" in why else 20) == (["before"], why)
+    assert time.monotonic() - started < 15
 
 
 def test_what_a_child_started_ends_with_it_and_a_copy_of_it_says_nothing(tmp_path: Path) -> None:

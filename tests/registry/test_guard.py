@@ -114,7 +114,7 @@ KEPT: list[Any] = []
 
 
 def _rests() -> None:
-    time.sleep(0.3)
+    time.sleep(5)
 
 
 @pytest.mark.parametrize("left", LEFT)

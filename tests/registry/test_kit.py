@@ -137,7 +137,7 @@ FAULTS = {  # rule -> what is changed in the sound task, so that this rule alone
     "state": ("if not routes:", "torch.manual_seed(0)\n                    if not routes:"),
     "leftovers": (
         "if not routes:",
-        "rest = lambda: __import__('time').sleep(2)\n"
+        "rest = lambda: __import__('time').sleep(5)\n"
         "                    __import__('threading').Thread(target=rest, daemon=True).start()\n"
         "                    if not routes:",
     ),

@@ -23,7 +23,7 @@ DEEDS = {  # the same statement, wherever it stands
     "interrupts": "raise KeyboardInterrupt",
     "hangs": "time.sleep(99)",
     "changes state": "os.chdir('/'); os.environ['ACME'] = '1'; random.seed(1); set_torch()",
-    "leaks": "KEPT.append(open(__file__)); threading.Thread(target=time.sleep, args=(0.3,), daemon=True).start()",
+    "leaks": "KEPT.append(open(__file__)); threading.Thread(target=time.sleep, args=(5,), daemon=True).start()",
     "dies": "os._exit(0)",
     "is noisy": "print('noise')",
     "calls back": "import chiasm_registry; chiasm_registry.discover()",

@@ -220,7 +220,7 @@ PACKAGES: tuple[Package, ...] = (
     at_decode(
         29,
         "leaves a thread",
-        "threading.Thread(target=lambda: time.sleep(0.3), daemon=True).start()",
+        "threading.Thread(target=lambda: time.sleep(5), daemon=True).start()",
         "left a running thread behind",
     ),
     at_decode(29, "leaves a file", "KEPT.append(open(__file__))", "left an open file"),
@@ -247,7 +247,7 @@ PACKAGES: tuple[Package, ...] = (
     Package(31, "a package called torch", files={"torch/__init__.py": ""}, reason="brings a module 'torch'"),
     Package(31, "ours written over", files={"chiasm/model.py": ""}, reason="brings a module 'chiasm'"),
     Package(31, "a .pth file", files={"acme.pth": "import os"}, reason=r"brings a \.pth file"),
-    at_decode(32, "slow", "time.sleep(0.4)", r"took 0\.\d s, more than its limit of 0\.3 s"),
+    at_decode(32, "slow", "time.sleep(0.4)", r"took \d\.\d s, more than its limit of 0\.3 s"),
     Package(
         32,
         "wants another torch",
