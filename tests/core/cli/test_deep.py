@@ -35,7 +35,7 @@ def test_a_sound_task_answers_changes_nobody_and_comes_back_from_its_file(tmp_pa
 
 def test_what_is_not_in_the_file_is_seen(tmp_path: Path) -> None:
     code = sound_code().replace("(r.slots * self.gain).sum()", "(r.slots * self.gain).sum() + self.shift")
-    code = code.replace("self.gain = nn", "self.shift = random.random(); self.gain = nn", 1)
+    code = code.replace("self.gain = nn", "self.shift = random.SystemRandom().random(); self.gain = nn", 1)
     found = tried(tmp_path, code)
     assert found["nano"] == ""
     assert found["nano_file"].startswith("read back from its own file it answers otherwise")
