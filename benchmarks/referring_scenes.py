@@ -1,7 +1,7 @@
 """Scenes with one thing among others, composed of annotated photographs, with the truth: a referring set and requests.
 
 python benchmarks/referring_scenes.py --gt val.json --images val --out DIR [--count 300] [--seed 0] [--phrasings FILE]
-`DIR/referring.json` is what `chiasm eval --task segmentation --referring` reads, its pictures stand in `DIR/images`.
+`DIR/referring.json` is what `chiasm eval --referring` reads, its pictures stand in `DIR/images`.
 `DIR/requests.json` lists requests in words with what should be routed: `{image, kind, prompt, routed: [[phrase,
 [task, ...]], ...]}`. Photographs and cut-outs are those of the file given: take one that no training has seen.
 """

@@ -1,8 +1,9 @@
 """Requests in words held against what they should route: the right tasks, in the right order, for the right phrases.
 
 python benchmarks/routed.py --requests DIR/requests.json --images DIR/images [--model nano] [--limit N] [--json]
-reads what `referring_scenes.py` writes. `tasks` is the share of requests that were routed to just the tasks they ask
-for, in their order; `phrases` the share in which the phrases are those of the request, too, whatever their case.
+reads what `referring_scenes.py` or `phrased.py` writes. `tasks` is the share of requests that were routed to just the
+tasks they ask for, in their order; `phrases` the share in which the phrases are those of the request, too, whatever
+their case. A plain question asks for no task.
 """
 
 from __future__ import annotations
@@ -44,12 +45,12 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     model = chiasm.load(asked.model, device=asked.device)
     rows: list[dict[str, Any]] = json.loads(asked.requests.read_text(encoding="utf-8"))[: asked.limit]
-    rows = [row for row in rows if row["routed"]]
     kinds: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     wrong = []
     for start in range(0, len(rows), 16):
         some = rows[start : start + 16]
-        answers = model.ask([asked.images / row["image"] for row in some], [row["prompt"] for row in some])
+        photos = [None if row["image"] is None else asked.images / row["image"] for row in some]
+        answers = [model.ask(photo, row["prompt"]) for photo, row in zip(photos, some, strict=True)]
         for row, answer in zip(some, answers, strict=True):
             right = judge(answer, row["routed"])
             kinds[row["kind"]].append(right)

@@ -25,10 +25,10 @@ DIRECTIONS = {
 }
 # core is read from left to right, and imports only look to the left
 READING_ORDER = (
-    *("limits", "strict_json", "files", "images", "text", "backbone", "routing"),
+    *("limits", "strict_json", "files", "checkpoint", "images", "text", "backbone", "routing"),
     *("result", "result_json", "drawing", "plot", "export", "polygons", "exchange"),
-    *("checkpoint", "weights", "assemble", "scene", "options", "requests", "routes"),
-    *("answer", "model", "models", "loading"),
+    *("weights", "source", "transfer", "assemble", "scene", "options", "requests", "routes"),
+    *("answer", "written", "thread", "speech", "session", "model", "models", "placement", "loading"),
     *("evaluate", "train", "cli"),
 )
 # verbs of a small thing that a larger one carries out, imported when they are called

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from .loading import load
     from .model import Model
     from .result import Object, Result
+    from .session import Session
+    from .speech import Stream
 
     __version__: str
 
@@ -24,6 +26,8 @@ _HOMES = {
     "Model": "chiasm.model",
     "Result": "chiasm.result",
     "Object": "chiasm.result",
+    "Session": "chiasm.session",
+    "Stream": "chiasm.speech",
     "UnknownOutput": "chiasm_registry.outputs",
     "LIMITS": "chiasm.limits",
     "Limits": "chiasm.limits",
@@ -45,6 +49,8 @@ __all__ = [
     "Object",
     "PluginError",
     "Result",
+    "Session",
+    "Stream",
     "TrainingError",
     "UnknownOutput",
     "__version__",

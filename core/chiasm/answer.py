@@ -3,15 +3,74 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from chiasm_registry import Found, Output, Route, Task
+from chiasm_registry.dispatch import dispatch
 from chiasm_registry.later import found_in, which_are_empty
 from chiasm_registry.outputs import Notice
 
 from .images import OpenedImage
+from .options import TaskOptions
+from .requests import Clock
 from .result import Object, Result
+from .scene import Look, no_scene
+
+if TYPE_CHECKING:
+    from .model import Model
 
 UNNAMED = "object"  # the label of what was pointed at without a name
+Answer = Output | Notice
+
+
+def decoded(
+    model: Model,
+    look: Look | None,
+    routes: Sequence[Route],
+    notices: list[Notice],
+    known: Mapping[int, Answer] | None = None,
+) -> list[Answer]:
+    """One answer a route of one image, in order; those that are `known`, by place, are not asked for again."""
+    return dispatch(
+        model.table,
+        dict(model.network.decoders.items()),  # type: ignore[arg-type]  # each is a Decoder
+        look.scene if look else no_scene(model.network),
+        routes,
+        max_items=model.limits.items,
+        time_limit_s=model.limits.decode_s,
+        notices=notices,
+        known=known,
+    )
+
+
+def answered(
+    model: Model,
+    look: Look | None,
+    text: str,
+    routes: Sequence[Route],
+    asked: TaskOptions,
+    clock: Clock,
+    *,
+    known: Mapping[int, Answer] | None = None,
+    notices: Sequence[Notice] = (),
+) -> Result:
+    """Dispatch one image's routes and make its result; in free mode the text ends with what was not found."""
+    said = [*asked.left_out, *notices]
+    with clock("decode"):
+        answers = decoded(model, look, routes, said, known)
+    for name in sorted({route.task for route in routes} & model.untrained):
+        said.append(Notice(text=f"task {name!r} is untrained: this checkpoint has no weights for it", task=name))
+    spoken = [text, not_found(routes, answers)] if text else [text]
+    return make_result(
+        look.image if look else None,
+        " ".join(part for part in spoken if part),
+        routes,
+        answers,
+        notices=said,
+        tasks=model.table.tasks,
+        max_objects=asked.max_objects,
+        timings=clock.seconds,
+    )
 
 
 def make_result(

@@ -7,20 +7,21 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, cast
 
+from accelerate import init_empty_weights
 from chiasm_registry import CheckpointError, CoreInfo, PluginError, Task, TaskTable
 from chiasm_registry.errors import shown
 from chiasm_registry.guard import guarded
 from torch import nn
+from transformers import PreTrainedModel
 from transformers.initialization import no_init_weights
 
-from .backbone.internvl import build_internvl
+from .backbone.designs import DESIGNS, build_design
 from .backbone.protocol import Backbone
 from .limits import LIMITS
 from .routing.network import Network
 from .routing.sequence import Markers
 from .text import Template, Tokenizer
 
-DESIGNS = {"internvl": build_internvl}
 SLOW_BUILD_S = 30.0
 
 
@@ -43,7 +44,17 @@ def build_backbone(config: Mapping[str, Any], *, blank: bool = False) -> nn.Modu
             f"config.json: unknown design {shown(repr(design), 40)}; this version knows {', '.join(DESIGNS)}"
         )
     with no_init_weights() if blank else nullcontext():
-        return DESIGNS[design](config)
+        return build_design(design, config)
+
+
+def empty_backbone(config: Mapping[str, Any]) -> nn.Module:
+    """A backbone whose parameters have no memory yet; its buffers have their values."""
+    with init_empty_weights(include_buffers=False):
+        backbone = build_backbone(config, blank=True)
+    for part in backbone.children():  # what was one tensor became two when its memory was taken away
+        if isinstance(part, PreTrainedModel):
+            part.tie_weights()
+    return backbone
 
 
 def build_decoder(task: Task, info: CoreInfo) -> nn.Module:
@@ -72,11 +83,13 @@ def _tried(decoder: object) -> object:
     return decoder
 
 
-def markers_of(tokenizer: Tokenizer, template: Template) -> Markers:
-    """The ids that frame phrases, end answers and hold images."""
+def markers_of(tokenizer: Tokenizer, template: Template, *, text_boxes: bool = False) -> Markers:
+    """The ids that frame phrases, end answers and hold images; `text_boxes` of a model that writes boxes as text."""
     return Markers(
         ref=tokenizer.id_of("<ref>"),
         unref=tokenizer.id_of("</ref>"),
         end=tokenizer.id_of(template.stop),
         image=tokenizer.id_of("<IMG_CONTEXT>"),
+        box=tokenizer.control_ids.get("<box>") if text_boxes else None,
+        unbox=tokenizer.control_ids.get("</box>") if text_boxes else None,
     )

@@ -28,6 +28,7 @@ class Limits:
     json_depth: int = 64
     header_bytes: int = 10 * 2**20  # of a safetensors file
     tensors: int = 20_000  # of one safetensors file
+    copied_bytes: int = 2**30  # weights of a foreign folder up to this are copied when read, larger ones are mapped
     score_s: float = 1_800.0  # of a scoring child process
     convert_s: float = 600.0  # of the child process that reads a foreign checkpoint
 

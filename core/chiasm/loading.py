@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from chiasm_registry import Catalog, CheckpointError, InputError, PluginError, Task, TaskTable
@@ -15,17 +16,19 @@ from chiasm_registry.guard import clean, guarded
 from chiasm_registry.outputs import NOTICE_CHARS, Notice
 from torch import nn
 
-from .assemble import build_backbone, build_decoder, markers_of
+from .assemble import build_backbone, build_decoder, empty_backbone, markers_of
 from .backbone.protocol import Backbone
-from .checkpoint import Checkpoint, TaskFile, read_checkpoint, read_task_file
+from .backbone.tiling import MOST_TILES, tiling_of
+from .checkpoint import Checkpoint, TaskFile, read_task_file
 from .model import Model
 from .models import model_folder
 from .options import listed, told
+from .placement import Placement
 from .routing.network import Network
+from .source import open_model
 from .text import TEMPLATES, Template, Tokenizer
-from .weights import check_core, fill_core, fill_task, start_tasks
+from .weights import check_core, fill_task, start_tasks
 
-DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 _SEED = 0  # of what no checkpoint fills; the caller's own random state is left alone
 
 
@@ -37,54 +40,43 @@ def load(
     tasks: Sequence[str] | None = None,
     tasks_from: Sequence[str | os.PathLike[str]] = (),
     plugins: Sequence[object] = (),
+    follow_links: bool = False,
+    device_map: str | Mapping[str, Any] | None = None,
+    max_memory: Mapping[Any, Any] | None = None,
+    quantize: str | None = None,
+    min_tiles: int | None = None,
+    max_tiles: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Model:
-    """A model, ready to be asked: an embedded one by name, or a chiasm folder by path.
+    """A model, ready to be asked: an embedded one by name, or a folder: chiasm's, official InternVL2, transformers'.
 
     `dtype` None is float32 on a CPU and bfloat16 elsewhere. `tasks` None loads every task that is installed and sound;
     `tasks_from` are task files (`NAME.safetensors`) that replace or complete the folder's; `plugins` are objects with
-    the hook `chiasm_tasks`, for a notebook. What loading had to say is in `Model.notices`.
+    the hook `chiasm_tasks`, for notebooks. `device_map` (accelerate's) spreads the core within `max_memory`, `quantize`
+    "8bit" or "4bit" makes it smaller. Images are cut into `min_tiles` to `max_tiles`; None is what the folder says.
+    Links are refused unless `follow_links`; `progress` hears bytes read and in all; see `Model.notices`.
     """
-    where = _device(device)
-    kind = _dtype(dtype, where)
-    checkpoint = read_checkpoint(_folder(name_or_path))
+    place = Placement.of(device, dtype, device_map, max_memory=max_memory, quantize=quantize, progress=progress)
+    checkpoint = _retiled(open_model(_folder(name_or_path), follow_links=follow_links), min_tiles, max_tiles)
     catalog = discover().extended(listed(plugins, "plugins"))
     template = _template(checkpoint)
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[]), torch.inference_mode(False):
         torch.default_generator.manual_seed(_SEED)
         network, table, broken = _built(checkpoint, _chosen(catalog, tasks), all_of_them=tasks is not None)
-    tokenizer = _tokenizer(checkpoint, table, network)
-    fill_core(network, checkpoint.core)
-    untrained = _fill_tasks(network, table, checkpoint, _task_files(tasks_from, table))
-    _settle(network, where, kind)
+        tokenizer = _tokenizer(checkpoint, table, network)
+        where = place.fill(network, checkpoint)
+        untrained = _fill_tasks(network, table, checkpoint, _task_files(tasks_from, table))
+    _settle(network, where, place.dtype)
     return Model(
         network=network,
         table=table,
         tokenizer=tokenizer,
         template=template,
-        markers=markers_of(tokenizer, template),
+        markers=markers_of(tokenizer, template, text_boxes=checkpoint.config.get("text_boxes") is True),
         instruction=checkpoint.manifest.guided_instruction,
         untrained=frozenset(untrained),
         notices=_notices(catalog, {**broken, **untrained}, checkpoint, table),
     )
-
-
-def _device(device: str | torch.device) -> torch.device:
-    try:
-        found = torch.device(device)
-        torch.empty(0, device=found)
-    except Exception:  # each kind of device has its own way of not being there
-        raise InputError(f"device {told(device)} cannot be used here; 'cpu' always can") from None
-    if found.type == "meta":
-        raise InputError("device 'meta' holds no weights; 'cpu' always can")
-    return found
-
-
-def _dtype(dtype: torch.dtype | None, where: torch.device) -> torch.dtype:
-    if dtype is None:
-        return torch.float32 if where.type == "cpu" else torch.bfloat16
-    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
-        raise InputError(f"dtype {told(dtype)} is none that weights have; take one of {', '.join(map(str, DTYPES))}")
-    return dtype
 
 
 def _folder(name_or_path: str | os.PathLike[str]) -> Path:
@@ -98,13 +90,27 @@ def _folder(name_or_path: str | os.PathLike[str]) -> Path:
         raise InputError(f"no model {name}: neither embedded nor a path that can be read") from None
 
 
+def _retiled(checkpoint: Checkpoint, min_tiles: int | None, max_tiles: int | None) -> Checkpoint:
+    """The checkpoint whose images are cut as the caller says."""
+    wanted = {"min_tiles": min_tiles, "max_tiles": max_tiles}
+    for what, value in wanted.items():
+        if value is not None and (type(value) is not int or not 1 <= value <= MOST_TILES):
+            raise InputError(f"{what} is {told(value)}; it must be a whole number from 1 to {MOST_TILES}")
+    config = {**checkpoint.config, **{key: value for key, value in wanted.items() if value is not None}}
+    tiling = tiling_of({**config, "min_tiles": 1})
+    if config.get("min_tiles", 1) > tiling.max_tiles:
+        raise InputError(f"min_tiles {config['min_tiles']} is over max_tiles {tiling.max_tiles}")
+    return replace(checkpoint, config=config)
+
+
 def _template(checkpoint: Checkpoint) -> Template:
     name = checkpoint.manifest.template
     if name not in TEMPLATES:
         raise CheckpointError(
             f"the checkpoint wants the prompt template {shown(repr(name), 40)}; known: {', '.join(TEMPLATES)}"
         )
-    return TEMPLATES[name]
+    template, system = TEMPLATES[name], checkpoint.config.get("system")
+    return replace(template, system=system) if isinstance(system, str) else template
 
 
 def _chosen(catalog: Catalog, names: Sequence[str] | None) -> dict[str, Task]:
@@ -122,9 +128,10 @@ def _built(
     checkpoint: Checkpoint, tasks: Mapping[str, Task], *, all_of_them: bool
 ) -> tuple[Network, TaskTable, dict[str, str]]:
     """The network with fresh weights, its table, and the tasks that had to be left out, with the reason."""
-    with torch.device("meta"):  # a description that does not fit its tensors never gets any memory
-        check_core(build_backbone(checkpoint.config, blank=True), checkpoint.core)
-    backbone = build_backbone(checkpoint.config, blank=True)
+    if checkpoint.manifest.files:  # those of a foreign folder have been checked
+        with torch.device("meta"):  # a description that does not fit its tensors never gets any memory
+            check_core(build_backbone(checkpoint.config, blank=True), checkpoint.core)
+    backbone = empty_backbone(checkpoint.config)
     decoders: dict[str, nn.Module] = {}
     broken: dict[str, str] = {}
     for name, task in tasks.items():
@@ -139,7 +146,7 @@ def _built(
 
 
 def _tokenizer(checkpoint: Checkpoint, table: TaskTable, network: Network) -> Tokenizer:
-    tokenizer = Tokenizer.from_json(checkpoint.tokenizer_json).with_tasks(table.tokens)
+    tokenizer = Tokenizer.from_json(checkpoint.tokenizer_json, table.tokens)
     if tokenizer.size > network.backbone.vocabulary:
         raise CheckpointError(
             f"tokenizer.json has {tokenizer.size} tokens, config.json a vocabulary of {network.backbone.vocabulary}"
@@ -189,11 +196,10 @@ def _fill(network: Network, file: TaskFile, home: str) -> str | None:
 
 
 def _settle(network: Network, where: torch.device, dtype: torch.dtype) -> None:
-    """To its place and type. Buffers of the core keep theirs: rotary frequencies would lose what they are for."""
-    network.requires_grad_(False).eval().to(where)
-    network.decoders.to(dtype)
-    for parameter in network.parameters():
-        parameter.data = parameter.data.to(dtype)
+    """What stands beside the core, to its place and type."""
+    network.requires_grad_(False).eval()
+    for part in (network.rows, network.decoders):
+        part.to(where, dtype)
 
 
 def _notices(

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, NoReturn, TypeVar
+from functools import cached_property
+from typing import Any, TypeVar
 
 import torch
-from chiasm_registry import ChiasmError, Output, Route, TaskTable
-from chiasm_registry.dispatch import dispatch
+from chiasm_registry import TaskTable
 from chiasm_registry.outputs import Notice
 
-from .answer import make_result, not_found
+from .answer import answered
 from .images import ImageSource, OpenedImage
 from .limits import LIMITS, Limits
-from .options import TaskOptions, allowed_tasks, check_threshold, count_of, sampling_of, task_names, task_options
-from .requests import Asked, Clock, Request, opened, pointed_at, requests_of
+from .options import Asking, TaskOptions, count_of, task_names, task_options
+from .requests import Asked, Clock, opened, pointed_at, requests_of
 from .result import Result
-from .routes import guided_routes, heard_routes, routable
-from .routing.generate import Sampling, Spoken, speak_free
+from .routes import guided_routes
+from .routing.generate import Voice
 from .routing.guided import speak_guided
 from .routing.network import Network
 from .routing.sequence import Markers
-from .scene import Look, look_at, no_scene
+from .scene import Look, look_at
+from .session import Session, streamed
+from .speech import answer_all
 from .text import Template, Tokenizer, build_prompt, check_phrases, check_text, render
+from .thread import Thread
 
 R = TypeVar("R")
 REQUESTS_AT_ONCE = 16  # prompts that are answered in one batch
@@ -95,9 +98,15 @@ class Model:
         numbers = {"seed": seed, "steps": steps, "guidance": guidance, "size": size}
         return self.run("generation", None, [said], **numbers, **options)
 
-    def chat(self) -> NoReturn:
-        """Not there yet: a conversation that keeps its cache."""
-        raise ChiasmError("chat() is not there yet; ask() answers one request at a time")
+    def chat(
+        self, *, system: str | None = None, history: Sequence[tuple[str, str]] = (), images: Sequence[ImageSource] = ()
+    ) -> Session:
+        """A conversation: `session.ask(text, image)` again and again; what was said before is not run again.
+
+        `system` replaces the template's own message; `history` are questions with their answers, said elsewhere, and
+        `images` those that they were about, where they say `<image>` (or in front of the first).
+        """
+        return Session.begin(self, system, history, images)
 
     def run(
         self,
@@ -123,21 +132,24 @@ class Model:
         threshold: float | None = None,
         max_objects: int = 100,
         tasks: Sequence[str] | None = None,
+        stream: bool = False,
         **sampling: Any,
     ) -> Any:
         """Say anything about an image: the model answers and routes what it names to the tasks.
 
         A tuple is several images of one request. One `str` is shared by a list of images; a list of prompts must be as
-        long as the list of images. `tasks` limits what may be routed. Options of sampling are transformers'.
+        long as the list of images. `tasks` limits what may be routed. Options of sampling are transformers'. With
+        `stream` one request gives a `Stream` in place of its `Result`.
         """
-        allowed = allowed_tasks(self.table, tasks)
-        check_threshold(threshold)
-        chosen = sampling_of(sampling, self.limits.new_tokens)
-        given = {"threshold": threshold, "max_objects": max_objects, "seed": sampling.get("seed")}
-        asked = TaskOptions.of_sound(self.table, allowed, given)
+        how = Asking.of(
+            self.table, self.limits, threshold=threshold, max_objects=max_objects, tasks=tasks, sampling=sampling
+        )
         requests, single = requests_of(image, prompt, self.limits)
-        tasks = tuple(asked.of_task)
-        results = [r for part in _chunks(requests, REQUESTS_AT_ONCE) for r in self._free(part, tasks, asked, chosen)]
+        if stream:
+            return streamed(self, [Thread()], requests, how, single=single)
+        results = []
+        for part in _chunks(requests, REQUESTS_AT_ONCE):
+            results += answer_all(self, [Thread() for _ in part], part, how, keep=False)
         return results[0] if single else results
 
     def render(self, prompt: str, *, images: int = 1) -> str:
@@ -151,7 +163,14 @@ class Model:
         (name,) = task_names(self.table, [task])
         return getattr(task_options(self.table, name, {}), "threshold", None)
 
-    # The road itself.
+    @cached_property
+    def voice(self) -> Voice:
+        """What speaks freely: the network, its words, and what it may never say as plain text."""
+        unused = range(self.tokenizer.size, self.network.backbone.vocabulary)  # rows that no token stands for
+        controls = (*self.tokenizer.control_ids.values(), *unused)
+        return Voice(self.network, self.tokenizer, self.markers, controls, self.limits.routes)
+
+    # The road itself, guided; the free one is `speech.answer_all`.
 
     @torch.inference_mode()
     def _guided(
@@ -167,77 +186,15 @@ class Model:
                 look = look_at(self.network, [image])[0] if image else None
             with clock("speak"):
                 prefix = self._prompt(self.instruction, [look] if look else [])
-                tokens = look.tokens if look else None
-                at_once = self.limits.phrases_at_once
-                spoken = speak_guided(self.network, self.markers, prefix, tokens, spelled, tasks, at_once=at_once)
+                tokens, places = (look.tokens, [look.places]) if look else (None, [])
+                spoken = speak_guided(
+                    self.network, self.markers, prefix, tokens, spelled, tasks,
+                    at_once=self.limits.phrases_at_once, places=places,
+                )  # fmt: skip
             said = dict(zip(phrases, spoken, strict=True))
             routes = guided_routes(self.network, tasks, things, said, asked)
-            results.append(self._answer(look, "", routes, asked, clock))
+            results.append(answered(self, look, "", routes, asked, clock))
         return results
-
-    @torch.inference_mode()
-    def _free(
-        self, requests: Sequence[Request], tasks: Sequence[str], asked: TaskOptions, sampling: Sampling
-    ) -> list[Result]:
-        """A batch of requests: look, let the model speak, dispatch what it routed, answer."""
-        clock = Clock()
-        unused = range(self.tokenizer.size, self.network.backbone.vocabulary)  # rows that no token stands for
-        with clock("see"):
-            looks = look_at(self.network, [image for request in requests for image in request.images])
-        rest = iter(looks)
-        seen = [[next(rest) for _ in request.images] for request in requests]
-        with clock("speak"):
-            prompts = [self._prompt(request.prompt, own) for request, own in zip(requests, seen, strict=True)]
-            answers = speak_free(
-                self.network,
-                self.markers,
-                prompts,
-                torch.cat([look.tokens for look in looks]) if looks else None,
-                tasks=[routable(self.table, tasks, self.untrained, bool(r.images)) for r in requests],
-                controls=(*self.tokenizer.control_ids.values(), *unused),
-                sampling=sampling,
-                max_routes=self.limits.routes,
-            )
-        shared = {name: seconds / len(requests) for name, seconds in clock.seconds.items()}
-        return [self._heard(answer, own, asked, shared) for answer, own in zip(answers, seen, strict=True)]
-
-    def _heard(self, answer: Spoken, looks: Sequence[Look], asked: TaskOptions, shared: Mapping[str, float]) -> Result:
-        """One spoken answer read and dispatched on the request's first image."""
-        text, routes = heard_routes(self.network, self.tokenizer, self.markers, answer, asked)
-        clock = Clock()
-        clock.seconds.update(shared)
-        return self._answer(looks[0] if looks else None, text, routes, asked, clock)
-
-    def _answer(
-        self, look: Look | None, text: str, routes: Sequence[Route], asked: TaskOptions, clock: Clock
-    ) -> Result:
-        """Dispatch one image's routes and make its result; in free mode the text ends with what was not found."""
-        notices = [*asked.left_out]
-        answers: list[Output | Notice] = []
-        with clock("decode"):
-            scene = look.scene if look else no_scene(self.network)
-            answers = dispatch(
-                self.table,
-                dict(self.network.decoders.items()),  # type: ignore[arg-type]  # each is a Decoder
-                scene,
-                routes,
-                max_items=self.limits.items,
-                time_limit_s=self.limits.decode_s,
-                notices=notices,
-            )
-        for name in sorted({route.task for route in routes} & self.untrained):
-            notices.append(Notice(text=f"task {name!r} is untrained: this checkpoint has no weights for it", task=name))
-        spoken = [text, not_found(routes, answers)] if text else [text]
-        return make_result(
-            look.image if look else None,
-            " ".join(part for part in spoken if part),
-            routes,
-            answers,
-            notices=notices,
-            tasks=self.table.tasks,
-            max_objects=asked.max_objects,
-            timings=clock.seconds,
-        )
 
     def _prompt(self, question: str, looks: Sequence[Look]) -> tuple[int, ...]:
         counts = [len(look.tokens) for look in looks]

@@ -12,7 +12,8 @@ from chiasm_registry.guard import clean, guarded
 from chiasm_registry.outputs import NOTICE_CHARS, Notice
 from pydantic import BaseModel, ValidationError
 
-from .routing.generate import Sampling
+from .limits import Limits
+from .routing.sampling import Sampling
 
 MAX_OBJECTS = 100  # of one image, when the caller says nothing
 MOST_OBJECTS = 100_000
@@ -147,6 +148,7 @@ _RANGES: Mapping[str, tuple[type, float, float]] = {
     "max_new_tokens": (int, 1, 10**6),
     "seed": (int, 0, 2**63 - 1),
 }
+MOST_STOPS, MOST_STOP_CHARS = 16, 256
 
 
 def sampling_of(given: Mapping[str, Any], max_new_tokens: int) -> Sampling:
@@ -157,9 +159,49 @@ def sampling_of(given: Mapping[str, Any], max_new_tokens: int) -> Sampling:
         if key not in known:
             raise InputError(f"unknown option {shown(repr(key), 40)}; ask() takes {_named(known)}")
         if value is not None:
-            checked[key] = _in_range(key, value)
+            checked[key] = _stops(value) if key == "stop_strings" else _in_range(key, value)
     limit = min(checked.get("max_new_tokens", max_new_tokens), max_new_tokens)
     return Sampling(**{**checked, "max_new_tokens": limit})
+
+
+def _stops(value: Any) -> tuple[str, ...]:
+    """One stop string or a list of them."""
+    stops = [value] if isinstance(value, str) else listed(value, "stop_strings")
+    if len(stops) > MOST_STOPS:
+        raise InputError(f"{len(stops)} stop_strings are too many; at most {MOST_STOPS} are taken")
+    for k, stop in enumerate(stops):
+        if type(stop) is not str or not 0 < len(stop) <= MOST_STOP_CHARS:
+            fact = f"has {len(stop)} characters" if type(stop) is str else f"is {told(stop)}"
+            raise InputError(f"stop_strings[{k}] {fact}; it must be a str of 1 to {MOST_STOP_CHARS} characters")
+    return tuple(dict.fromkeys(stops))
+
+
+@dataclass(frozen=True)
+class Asking:
+    """How a free request is answered: what may be routed, each task's options, how tokens are chosen."""
+
+    tasks: tuple[str, ...]
+    asked: TaskOptions
+    sampling: Sampling
+
+    @classmethod
+    def of(
+        cls,
+        table: TaskTable,
+        limits: Limits,
+        *,
+        threshold: float | None,
+        max_objects: int,
+        tasks: Sequence[str] | None,
+        sampling: Mapping[str, Any],
+    ) -> Asking:
+        """Checked, or an `InputError` that names the option."""
+        allowed = allowed_tasks(table, tasks)
+        check_threshold(threshold)
+        chosen = sampling_of(sampling, limits.new_tokens)
+        given = {"threshold": threshold, "max_objects": max_objects, "seed": sampling.get("seed")}
+        asked = TaskOptions.of_sound(table, allowed, given)
+        return cls(tuple(asked.of_task), asked, chosen)
 
 
 def _in_range(key: str, value: Any) -> bool | int | float:

@@ -10,10 +10,7 @@ from torch import Tensor
 from .options import TaskOptions
 from .requests import Asked
 from .routing.generate import Spoken
-from .routing.grammar import read_answer
 from .routing.network import Network
-from .routing.sequence import Markers
-from .text import Tokenizer
 
 
 def routable(table: TaskTable, tasks: Sequence[str], untrained: Collection[str], seeing: bool) -> list[str]:
@@ -37,16 +34,13 @@ def guided_routes(
     ]
 
 
-def heard_routes(
-    network: Network, tokenizer: Tokenizer, markers: Markers, answer: Spoken, asked: TaskOptions
-) -> tuple[str, list[Route]]:
-    """The text of a spoken answer, and what it routed."""
-    text, heard = read_answer(answer.ids, tokenizer, network.rows, markers)
+def heard_routes(network: Network, answer: Spoken, asked: TaskOptions) -> list[Route]:
+    """What a spoken answer routed; slots that are still to come are not there."""
     routes = []
-    for one in heard:
+    for one in answer.heard:
         slots = answer.hidden[one.first_slot : one.first_slot + len(network.rows.slot_ids(one.task))]
         routes.append(_route(network, one.task, Asked(one.phrase), slots, asked, one.span))
-    return text, routes
+    return routes
 
 
 def _route(

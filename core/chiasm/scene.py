@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from chiasm_registry import Scene
 from torch import Tensor
 
-from .backbone.protocol import Backbone
-from .images import OpenedImage, tile_grid, tile_pixels, view_pixels
+from .backbone.eye import Cut
+from .images import OpenedImage, view_pixels
 from .routing.network import Network, dtype_of
 
 TILES_AT_ONCE = 16  # a bound on memory; one image may have more
@@ -22,42 +22,29 @@ class Look:
 
     image: OpenedImage
     scene: Scene
-    tokens: Tensor  # (tiles * N, D)
+    tokens: Tensor  # (M, D)
+    places: Tensor | None = None  # (A, M) positions of the tokens from where the image begins on; None: one by one
 
 
 def look_at(network: Network, images: Sequence[OpenedImage]) -> list[Look]:
-    """See each image; the maps of its scene are those of its last tile, which shows the whole of it."""
+    """See each image; the maps of its scene show the whole of it."""
     looks: list[Look] = []
-    for group in _groups(images, network.backbone):
-        looks += _look_at_once(network, group)
-    return looks
-
-
-def _groups(images: Sequence[OpenedImage], backbone: Backbone) -> Iterator[list[OpenedImage]]:
-    """Images whose tiles are seen together."""
-    group: list[OpenedImage] = []
-    tiles = 0
+    group: list[tuple[OpenedImage, Cut]] = []
     for image in images:
-        count = tile_grid(*image.rgb.size, max_tiles=backbone.max_tiles, tile=backbone.tile).count
-        if group and tiles + count > TILES_AT_ONCE:
-            yield group
-            group, tiles = [], 0
-        group.append(image)
-        tiles += count
-    if group:
-        yield group
+        cut = network.backbone.cut(image.rgb)
+        if group and sum(one.views for _, one in group) + cut.views > TILES_AT_ONCE:
+            looks += _look_at_once(network, group)
+            group = []
+        group.append((image, cut))
+    return looks + _look_at_once(network, group) if group else looks
 
 
-def _look_at_once(network: Network, images: Sequence[OpenedImage]) -> list[Look]:
-    backbone = network.backbone
+def _look_at_once(network: Network, group: Sequence[tuple[OpenedImage, Cut]]) -> list[Look]:
     device, dtype = next(network.parameters()).device, dtype_of(network)
-    cut = [tile_pixels(image.rgb, max_tiles=backbone.max_tiles, tile=backbone.tile) for image in images]
-    counts = [len(tiles) for tiles in cut]
-    seen = backbone.see(torch.cat(cut).to(device, dtype))
-    last = [sum(counts[: k + 1]) - 1 for k in range(len(counts))]
+    seen = network.backbone.look([cut._replace(pixels=cut.pixels.to(device, dtype)) for _, cut in group])
     return [
-        Look(image, _scene(image, tuple(m[k] for m in seen.maps), device, dtype), own.flatten(0, 1))
-        for image, own, k in zip(images, torch.split(seen.tokens, counts), last, strict=True)
+        Look(image, _scene(image, sight.maps, device, dtype), sight.tokens, sight.places)
+        for (image, _), sight in zip(group, seen, strict=True)
     ]
 
 

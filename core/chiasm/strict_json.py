@@ -142,7 +142,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(row) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for place, key in enumerate(keys) if key in keys[:place])
-        raise _NotStrictError(f"the key '{shown(twice, 40)}' stands twice in one object; keep one")
+        raise _NotStrictError(f"the key '{shown(twice, 60)}' stands twice in one object; keep one")
     return row
 
 

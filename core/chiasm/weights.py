@@ -11,6 +11,7 @@ from chiasm_registry.errors import shown
 from torch import Tensor, nn
 
 from .checkpoint import TaskFile
+from .checkpoint.later import Later
 from .routing.network import Network
 
 LARGEST = 1e4  # in a task's rows and embeddings, whose numbers are of the order of one
@@ -39,12 +40,12 @@ def task_file(network: Network, name: str, token: str, order: int, distribution:
     )
 
 
-def check_core(backbone: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def check_core(backbone: nn.Module, tensors: Mapping[str, Tensor | Later]) -> None:
     """Refuse a checkpoint's tensors that do not fit; `backbone` may stand on the meta device, without memory."""
     _check(_own(backbone), tensors, "core.safetensors")
 
 
-def fill_core(network: Network, tensors: Mapping[str, Tensor]) -> None:
+def fill_core(network: Network, tensors: Mapping[str, Tensor | Later]) -> None:
     """Put a checkpoint's tensors into the backbone; what is missing, extra or misshapen is named, nothing changed."""
     check_core(network.backbone_module, tensors)
     _copy(_own(network.backbone_module), tensors)
@@ -86,7 +87,7 @@ def _out(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
 
 
-def _check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str) -> None:
+def _check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor | Later], where: str) -> None:
     if missing := sorted(wanted.keys() - given.keys()):
         raise CheckpointError(
             f"{where} lacks the tensor {shown(missing[0])} ({len(missing)} missing); take the matching version"
@@ -106,9 +107,9 @@ def _check(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor], where: str
 
 
 @torch.no_grad()
-def _copy(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> None:
+def _copy(wanted: Mapping[str, Tensor], given: Mapping[str, Tensor | Later]) -> None:
     for name, tensor in wanted.items():
-        tensor.copy_(given[name])
+        tensor.copy_(given[name].detach())
 
 
 def _version(distribution: str) -> str:

@@ -29,15 +29,17 @@ def dispatch(
     max_items: int,
     time_limit_s: float | None,
     notices: list[Notice] | None = None,
+    known: Mapping[int, Answer] | None = None,
 ) -> list[Answer]:
     """One output or notice a route, in order, for the routes of one image.
 
     Tasks run in the order that their `after` asks for, each in one call. `notices` collects what else there is to
-    say: a decoder that was slow or that changed process-wide state; its outputs are kept.
+    say: a decoder that was slow or that changed process-wide state; its outputs are kept. `known` are answers of
+    routes, by their place, that were dispatched before: they are taken as they are.
     """
-    answers: dict[int, Answer] = {}
-    for task in _in_order(table, routes):
-        places = [place for place, route in enumerate(routes) if route.task == task]
+    answers: dict[int, Answer] = dict(known or {})
+    for task in _in_order(table, [route for place, route in enumerate(routes) if place not in answers]):
+        places = [place for place, route in enumerate(routes) if route.task == task and place not in answers]
         decoder = decoders.get(task)
         if decoder is None or task not in table.names:
             answers |= dict.fromkeys(places, _notice(task, "is not loaded, so this phrase has no output of it"))

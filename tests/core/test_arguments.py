@@ -97,7 +97,6 @@ WRONG: dict[str, Callable[[Model], Any]] = {
     "threshold of a list": lambda m: m.default_threshold(["detection"]),
     "segment": lambda m: m.segment(A, ["dog"]),
     "draw": lambda m: m.draw("a dog"),
-    "chat": lambda m: m.chat(),
 }
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from chiasm.options import TaskOptions, allowed_tasks, listed, sampling_of, task_names, task_options, told
-from chiasm.routing.generate import Sampling
+from chiasm.routing.sampling import Sampling
 from chiasm_registry import InputError, PluginError, TaskTable
 from core.tiny import BoxOptions, LevelOptions, LevelTask, fakes, picture, tiny_model
 from pydantic import BaseModel, model_validator

@@ -13,25 +13,31 @@ import torch
 from chiasm_registry import CheckpointError, CoreInfo, MapInfo
 from chiasm_registry.errors import shown
 from torch import Tensor, nn
-from transformers import InternVLConfig, InternVLForConditionalGeneration
+from transformers import InternVLConfig
 
+from .build import UNBUILDABLE, internvl_config
+from .eye import Tiled
+from .language import steady_length
+from .official.network import OfficialInternVL
 from .protocol import Seen
+from .tiling import Tiling, tiling_of
 from .trunk import TrunkPatches
 
-MOST_TILES = 256
+ENDLESS = 2**18  # positions of a model whose rotary scale follows the length of the text
 
 
-class InternVL(nn.Module):
+class InternVL(Tiled, nn.Module):
     """transformers' InternVL with the four functions core needs.
 
     With `trunk=True` the patch embedding is `TrunkPatches`, whose maps (strides 4 to 64) are the scene's maps; without
-    it the scene has one map: the InternViT grid.
+    it the scene has one map: the InternViT grid of the layer that the language model is shown.
     """
 
-    def __init__(self, config: InternVLConfig, *, trunk: bool = False, max_tiles: int = 12) -> None:
+    def __init__(self, config: InternVLConfig, *, trunk: bool = False, tiling: Tiling | None = None) -> None:
         super().__init__()
-        self.tile, self.patch = _checked_grid(config, trunk)  # before anything gets memory
-        self.internvl = InternVLForConditionalGeneration(config)
+        tiling = tiling or Tiling()
+        self.tile, self.patch = _checked_grid(config, trunk, tiling.tile)  # before anything gets memory
+        self.internvl = OfficialInternVL(config)
         self.internvl.tie_weights()  # a construction without initial values leaves that out
         vision = config.vision_config
         self.trunk = trunk
@@ -39,10 +45,12 @@ class InternVL(nn.Module):
             self.internvl.model.vision_tower.embeddings.patch_embeddings = TrunkPatches(
                 vision.hidden_size, config.text_config.hidden_size
             )
-        self.max_tiles = max_tiles
+        self.min_tiles, self.max_tiles, self.thumbnail = tiling.min_tiles, tiling.max_tiles, tiling.thumbnail
         self.tokens_per_tile = int((self.tile // self.patch * config.downsample_ratio) ** 2)
         self.vocabulary = config.text_config.vocab_size
-        self.positions = config.text_config.max_position_embeddings
+        dynamic = (config.text_config.rope_parameters or {}).get("rope_type") == "dynamic"
+        self.positions = ENDLESS if dynamic else config.text_config.max_position_embeddings
+        self.steady = steady_length(config.text_config)
         self.info = CoreInfo(
             width=config.text_config.hidden_size, maps=self._map_infos(vision.hidden_size), dtype=torch.float32
         )
@@ -57,13 +65,20 @@ class InternVL(nn.Module):
         """Tiles (T, 3, S, S) to tokens (T, N, D) and maps; the projector works on the grid without the class token."""
         model = self.internvl.model
         if not self.trunk:
-            grid = self._grid(model.vision_tower(pixel_values=tiles).last_hidden_state)
+            grid = self._grid(self._layer(tiles))
             return Seen(self._projected(grid), (grid.permute(0, 3, 1, 2),))
         patches = model.vision_tower.embeddings.patch_embeddings
         maps: tuple[Tensor, ...] = patches.trunk(tiles)
         features = patches.features(maps)
         tokens = self._projected(self._grid(self._transformed(patches.patches(features))))
         return Seen(tokens + patches.tags(features, math.isqrt(self.tokens_per_tile)), maps)
+
+    def _layer(self, tiles: Tensor) -> Tensor:
+        """The states of the layer that is shown to the language model, (T, 1 + h * w, C)."""
+        layer = self.internvl.config.vision_feature_layer
+        seen = self.internvl.model.vision_tower(pixel_values=tiles, output_hidden_states=layer != -1)
+        hidden: Tensor = seen.last_hidden_state if layer == -1 else seen.hidden_states[layer]
+        return hidden
 
     def _grid(self, hidden: Tensor) -> Tensor:
         """The vision tower's output without its class token, (T, h, w, C)."""
@@ -121,33 +136,29 @@ class InternVL(nn.Module):
 def build_internvl(config: Mapping[str, Any]) -> InternVL:
     """A freshly initialised backbone from a checkpoint's `config.json`.
 
-    Its keys: `internvl` (transformers' own configuration), `trunk` (bool), `max_tiles` (of one image).
+    Its keys: `internvl` (transformers' own configuration), `trunk` (bool), and those of `Tiling`.
     """
-    trunk, max_tiles = config.get("trunk", False), config.get("max_tiles", 12)
+    trunk = config.get("trunk", False)
     if type(trunk) is not bool:
         raise CheckpointError(f"config.json: trunk is {shown(repr(trunk), 40)}; it must be true or false")
-    if type(max_tiles) is not int or not 1 <= max_tiles <= MOST_TILES:
-        raise CheckpointError(f"config.json: max_tiles is {shown(repr(max_tiles), 40)}; it must be 1 to {MOST_TILES}")
+    tiling, internvl = tiling_of(config), internvl_config(config)
     try:
-        internvl = InternVLConfig(**config["internvl"])
-        internvl._attn_implementation = "sdpa"
-        return InternVL(internvl, trunk=trunk, max_tiles=max_tiles)
+        return InternVL(internvl, trunk=trunk, tiling=tiling)
     except CheckpointError:
         raise
     except Exception as error:  # the libraries raise many kinds, and quote the whole configuration
-        raise CheckpointError(
-            "config.json does not describe an InternVL model that can be built; look at its key 'internvl'"
-        ) from error
+        raise CheckpointError(UNBUILDABLE) from error
 
 
-def _checked_grid(config: InternVLConfig, trunk: bool) -> tuple[int, int]:
+def _checked_grid(config: InternVLConfig, trunk: bool, tile: int | None) -> tuple[int, int]:
     """Side of a tile and of a patch in pixels; refused unless patches fill the tile and can be shuffled."""
     (height, width), (patch, patch_width) = config.vision_config.image_size, config.vision_config.patch_size
-    side = height // patch * config.downsample_ratio
-    if height != width or patch != patch_width or height % patch or side < 1 or side != int(side):
+    tile = height if tile is None else tile
+    side = tile // patch * config.downsample_ratio
+    if height != width or patch != patch_width or side < 1 or side != int(side):
         raise CheckpointError(
             "config.json: image_size and patch_size must give a square grid that downsample_ratio divides"
         )
-    if trunk and patch != TrunkPatches.grid_stride:
+    if trunk and (patch != TrunkPatches.grid_stride or tile != height):
         raise CheckpointError(f"config.json: with a trunk patch_size must be {TrunkPatches.grid_stride}, not {patch}")
-    return height, patch
+    return tile, patch

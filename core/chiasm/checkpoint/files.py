@@ -12,7 +12,7 @@ _REASONS = {
     errno.ENOENT: "does not exist",
     errno.ENOTDIR: "does not exist",
     errno.EACCES: "may not be read; check its permissions",
-    errno.ELOOP: "is a link; put the file itself there",
+    errno.ELOOP: "is a link; put the file itself there, or load a foreign folder with follow_links=True",
 }
 _LOOKS_LIKE = (
     (b"PK\x03\x04", "is a zip archive, as torch.save writes: a pickle, never opened here; see `chiasm convert`"),
@@ -22,14 +22,14 @@ _LOOKS_LIKE = (
 )
 
 
-def read_file(path: str | os.PathLike[str], name: str, limit: int | None = None) -> bytearray:
-    """All bytes of a regular file; a link is not followed, because it may lead out of the folder."""
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+def read_file(
+    path: str | os.PathLike[str], name: str, limit: int | None = None, *, follow_links: bool = False
+) -> bytearray:
+    """All bytes of a regular file; a link is only followed when asked, because it may lead out of the folder."""
+    descriptor = open_regular(path, name, follow_links=follow_links)
     try:
-        with os.fdopen(os.open(path, flags), "rb", buffering=0) as file:
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
             status = os.fstat(file.fileno())
-            if not stat.S_ISREG(status.st_mode):
-                raise CheckpointError(f"{name} is not a regular file")
             if limit is not None and status.st_size > limit:
                 raise CheckpointError(f"{name} is larger than {limit / 2**20:g} MiB")
             data = bytearray(status.st_size)
@@ -38,12 +38,26 @@ def read_file(path: str | os.PathLike[str], name: str, limit: int | None = None)
                 filled += count
     except OSError as error:
         raise CheckpointError(f"{name} {_REASONS.get(error.errno or 0, 'cannot be read')}") from error
-    except ValueError as error:
-        raise CheckpointError(f"{name} is not a valid file name") from error
     if filled != len(data):
         raise CheckpointError(f"{name} shrank while it was read; somebody is writing to it")
     refuse_lookalikes(data, name)
     return data
+
+
+def open_regular(path: str | os.PathLike[str], name: str, *, follow_links: bool = False) -> int:
+    """The descriptor of a regular file, open for reading."""
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    flags |= 0 if follow_links else getattr(os, "O_NOFOLLOW", 0)
+    try:
+        descriptor = os.open(path, flags)
+    except OSError as error:
+        raise CheckpointError(f"{name} {_REASONS.get(error.errno or 0, 'cannot be read')}") from error
+    except ValueError as error:
+        raise CheckpointError(f"{name} is not a valid file name") from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise CheckpointError(f"{name} is not a regular file")
+    return descriptor
 
 
 def refuse_lookalikes(data: bytearray, name: str) -> None:

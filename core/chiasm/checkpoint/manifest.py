@@ -16,6 +16,11 @@ MANIFEST = "chiasm.json"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
 CORE = re.compile(r"core(-\d{5}-of-\d{5})?\.safetensors")
+# Files of the official folder that the model came from, as they were: for the way back.
+KEPT = re.compile(
+    r"official-((config|generation_config|preprocessor_config|tokenizer_config|special_tokens_map|added_tokens|vocab|"
+    r"tokenizer)\.json|merges\.txt|tokenizer\.model)"
+)
 # What may lie beside the listed files: words for people, and what tools for versions leave.
 BESIDE = frozenset({"README.md", "LICENSE", "MODEL_CARD.md", ".gitattributes", ".git", ".cache"})
 
@@ -66,6 +71,11 @@ class Manifest(_Strict):
         return self.model_dump_json(indent=1).encode() + b"\n"
 
 
+def kept_name(file: str) -> str:
+    """Where a file of the official folder stands in ours."""
+    return f"official-{file}"
+
+
 def task_file_name(task: str) -> str:
     """Where a task's weights stand in the folder."""
     return f"{task}.safetensors"
@@ -94,7 +104,7 @@ def _check(manifest: Manifest, name: str) -> None:
     """Every listed file is one that we know how to read, and the task table holds nothing twice."""
     known = {CONFIG, TOKENIZER, *(task_file_name(task.name) for task in manifest.tasks)}
     for file in manifest.files:
-        if file not in known and not CORE.fullmatch(file):
+        if file not in known and not CORE.fullmatch(file) and not KEPT.fullmatch(file):
             raise CheckpointError(f"{name} lists '{shown(file, 60)}', which does not belong in a model folder")
     for needed in (CONFIG, TOKENIZER):
         if needed not in manifest.files:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,8 @@ from ..strict_json import parse_object
 from .config import check_config
 from .files import read_file
 from .folder import is_temporary, load_manifest, pending
-from .manifest import BESIDE, CONFIG, MANIFEST, TOKENIZER, Manifest, TaskEntry, task_file_name
+from .later import Later
+from .manifest import BESIDE, CONFIG, KEPT, MANIFEST, TOKENIZER, Manifest, TaskEntry, task_file_name
 from .taskfile import TaskFile, parse_task_file
 from .tensors import read_tensors
 
@@ -25,14 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """A whole model folder in memory; nothing in it depends on the files any more."""
+    """A whole model folder; of chiasm's own everything is in memory, and nothing depends on the files any more."""
 
     manifest: Manifest
     config: dict[str, Any]
     tokenizer_json: str
-    core: dict[str, Tensor]
+    core: Mapping[str, Tensor | Later]  # of a foreign folder still on the disk
     tasks: dict[str, TaskFile]  # by name, in the order of the task table
     faults: dict[str, str] = field(default_factory=dict)  # tasks whose weights do not fit their entry, and why
+    kept: Mapping[str, bytes] = field(default_factory=dict)  # files of an official folder that it came from, by name
 
 
 def read_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
@@ -59,7 +62,8 @@ def read_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
                 tasks[entry.name] = _task(data, entry)
             except CheckpointError as error:
                 faults[entry.name] = str(error)
-    return Checkpoint(manifest, config, tokenizer_json, core, tasks, faults)
+    kept = {name.partition("-")[2]: bytes(read(name)) for name in manifest.files if KEPT.fullmatch(name)}
+    return Checkpoint(manifest, config, tokenizer_json, core, tasks, faults, kept)
 
 
 @dataclass(frozen=True)

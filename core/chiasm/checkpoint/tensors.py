@@ -26,6 +26,12 @@ _FLOATS = {"F32": ("float32", 4), "F16": ("float16", 2), "BF16": ("bfloat16", 2)
 _WHOLE = {"I64": ("int64", 8), "I32": ("int32", 4), "I16": ("int16", 2), "I8": ("int8", 1), "U8": ("uint8", 1)}
 _DTYPES = {**_FLOATS, **_WHOLE, "BOOL": ("bool", 1)}
 _METADATA = "__metadata__"
+_PIECE = 2**19  # numbers
+_EXPONENTS = {  # the whole number of the same size, and its smallest value whose exponent is all ones
+    "torch.bfloat16": ("int16", 0x7F80),
+    "torch.float16": ("int16", 0x7C00),
+    "torch.float32": ("int32", 0x7F800000),
+}
 
 
 @dataclass(frozen=True)
@@ -49,8 +55,9 @@ class Header:
     size: int  # bytes in front of the data
 
 
-def parse_header(data: bytes | bytearray | memoryview, name: str) -> Header:
-    """The checked header of a whole file in memory."""
+def parse_header(data: bytes | bytearray | memoryview, name: str, size: int | None = None) -> Header:
+    """The checked header of a file of `size` bytes, whose beginning (or all of it) is in memory."""
+    size = len(data) if size is None else size
     if len(data) < 8:
         raise CheckpointError(f"{name} is truncated: it is too short for a safetensors file")
     length = int.from_bytes(data[:8], "little")
@@ -68,8 +75,8 @@ def parse_header(data: bytes | bytearray | memoryview, name: str) -> Header:
         if entry.start != end:
             raise CheckpointError(f"{name} has a hole or an overlap before '{shown(entry.name)}'")
         end = entry.end
-    if end != len(data) - 8 - length:
-        raise CheckpointError(f"{name} has {len(data) - 8 - length} bytes of tensors, its header says {end}")
+    if end != size - 8 - length:
+        raise CheckpointError(f"{name} has {size - 8 - length} bytes of tensors, its header says {end}")
     return Header(entries, metadata, 8 + length)
 
 
@@ -78,15 +85,18 @@ def read_tensors(data: bytearray, name: str) -> tuple[dict[str, Tensor], dict[st
     header = parse_header(data, name)
     tensors = {entry.name: _tensor(data, header.size, entry) for entry in header.entries}
     for key, tensor in tensors.items():
-        if fault := _fault(tensor):
+        if fault := fault_of(tensor):
             raise CheckpointError(f"{name}: '{shown(key)}' holds {fault}")
     return tensors, header.metadata
 
 
 def tensor_chunks(
-    tensors: Mapping[str, Tensor], metadata: Mapping[str, str], name: str
+    tensors: Mapping[str, Any], metadata: Mapping[str, str], name: str
 ) -> Iterator[bytes | memoryview]:
-    """The bytes of a safetensors file, piece by piece; widest dtypes first so that every tensor is aligned."""
+    """The bytes of a safetensors file, piece by piece; widest dtypes first so that every tensor is aligned.
+
+    Values are tensors, or `Later`, which are checked when they are read.
+    """
     items = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
     header: dict[str, Any] = {_METADATA: dict(metadata)} if metadata else {}
     start = 0
@@ -106,33 +116,50 @@ def tensor_chunks(
         yield _raw(tensor)
 
 
-def _fault(tensor: Tensor) -> str | None:
+def fault_of(tensor: Tensor) -> str | None:
     """What a tensor that is not empty may not hold, if it holds it."""
     import torch
 
-    # The extremes of a tensor with a NaN are NaN: one pass, nothing allocated.
-    if tensor.is_floating_point() and not all(math.isfinite(extreme) for extreme in torch.aminmax(tensor)):
+    if tensor.is_floating_point() and not _finite(tensor):
         return "NaN or infinity"
     if tensor.dtype == torch.bool and int(tensor.view(torch.uint8).max()) > 1:
         return "a bool that is neither 0 nor 1"
     return None
 
 
-def _raw(tensor: Tensor) -> memoryview:
+def _finite(tensor: Tensor) -> bool:
+    """One pass in pieces that stay in the processor's cache: a float is finite when its exponent is not all ones.
+
+    As whole numbers with a sign the largest is the largest positive float, as ones without it the largest negative.
+    """
+    import torch
+
+    if tensor.device.type != "cpu" or not tensor.is_contiguous() or str(tensor.dtype) not in _EXPONENTS:
+        # The extremes of a tensor with a NaN are NaN.
+        return all(math.isfinite(extreme) for extreme in torch.aminmax(tensor))
+    kind, exponent = _EXPONENTS[str(tensor.dtype)]
+    signed: Any = tensor.detach().reshape(-1).view(getattr(torch, kind)).numpy()
+    unsigned: Any = signed.view(f"u{kind}")
+    sign = 1 << (8 * signed.itemsize - 1)
+    pieces = (slice(start, start + _PIECE) for start in range(0, len(signed), _PIECE))
+    return all(signed[p].max() < exponent and unsigned[p].max() < sign + exponent for p in pieces)
+
+
+def _raw(tensor: Any) -> memoryview:
     import torch
 
     flat: Any = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     return memoryview(flat)
 
 
-def _code(tensor: Tensor, key: str, name: str) -> str:
+def _code(tensor: Any, key: str, name: str) -> str:
     """The header's word for the dtype; refuses what reading would refuse."""
     dtype = str(tensor.dtype).removeprefix("torch.")
     code = next((code for code, (known, _) in _DTYPES.items() if known == dtype), None)
     if code is None or key == _METADATA:
         stored = "only floats of 16 or 32 bits, int8 to int64, uint8 and bool are stored"
         raise CheckpointError(f"{name}: '{shown(key)}' is {dtype}; {stored}")
-    if tensor.numel() == 0 or _fault(tensor.detach()):
+    if tensor.numel() == 0 or (not hasattr(tensor, "read") and fault_of(tensor.detach())):
         raise CheckpointError(f"{name}: '{shown(key)}' is empty or holds NaN or infinity; it is not stored")
     return code
 

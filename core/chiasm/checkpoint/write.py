@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from ..strict_json import parse_object
 from .config import check_config
 from .folder import Chunks, write_set
+from .later import Later
 from .manifest import (
     CONFIG,
     MANIFEST,
@@ -22,6 +23,7 @@ from .manifest import (
     FileEntry,
     Manifest,
     TaskEntry,
+    kept_name,
     parse_manifest,
     shard_names,
     task_file_name,
@@ -41,15 +43,17 @@ def write_checkpoint(
     tokenizer_json: str,
     template: str,
     guided_instruction: str,
-    core: Mapping[str, Tensor],
+    core: Mapping[str, Tensor | Later],
     tasks: Sequence[TaskFile] = (),
     absent: Sequence[TaskEntry] = (),
     extra: dict[str, Any] | None = None,
     max_shard_bytes: int | None = None,
+    kept: Mapping[str, bytes] | None = None,
 ) -> None:
     """Makes `folder` a checkpoint of exactly this; an older checkpoint in it is replaced at once or not at all.
 
-    `absent` are tasks that keep their place in the table without weights here; `extra` is any JSON of the caller's.
+    `absent` are tasks that keep their place in the table without weights here; `extra` is any JSON of the caller's;
+    `kept` are files of the official folder that the model came from, by their names there.
     A core of more than `max_shard_bytes` is split. Raises `CheckpointError` for what reading would refuse.
     """
     check_config(config, CONFIG)
@@ -59,6 +63,7 @@ def write_checkpoint(
         TOKENIZER: partial(_text, tokenizer_json),
         **_core_files(core, max_shard_bytes),
         **{task_file_name(task.name): partial(task_chunks, task) for task in tasks},
+        **{kept_name(name): partial(_whole, data) for name, data in (kept or {}).items()},
     }
     table = tuple(sorted([*(task.entry for task in tasks), *absent], key=lambda entry: entry.order))
 
@@ -77,6 +82,10 @@ def _manifest(parts: dict[str, Any], entries: dict[str, FileEntry]) -> Manifest:
         raise CheckpointError(f"the manifest's '{where}' is not fit to be stored") from error
 
 
+def _whole(data: bytes) -> Iterator[bytes]:
+    yield data
+
+
 def _text(text: str) -> Iterator[bytes]:
     yield text.encode("utf-8")
 
@@ -90,9 +99,9 @@ def _json(value: dict[str, Any], name: str) -> Iterator[bytes]:
     yield data
 
 
-def _core_files(core: Mapping[str, Tensor], max_shard_bytes: int | None) -> dict[str, Chunks]:
+def _core_files(core: Mapping[str, Tensor | Later], max_shard_bytes: int | None) -> dict[str, Chunks]:
     """Whole tensors in the order of their names, each shard filled as far as the limit lets."""
-    shards: list[dict[str, Tensor]] = [{}]
+    shards: list[dict[str, Tensor | Later]] = [{}]
     filled = 0
     for key in sorted(core):
         size = core[key].numel() * core[key].element_size()

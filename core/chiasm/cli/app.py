@@ -23,6 +23,7 @@ from .plugin_flags import Block, Files, Only, Strict, Trace, in_front, set_for_t
 
 COMMANDS = {
     "predict": "chiasm.cli.predict",
+    "chat": "chiasm.cli.chat",
     "draw": "chiasm.cli.draw",
     "eval": "chiasm.cli.evaluate",
     "score": "chiasm.cli.score",

@@ -29,3 +29,18 @@ def sam(
 
     count = convert_sam(checkpoint, out, model_folder(model))
     typer.echo(f"{count} tensors in {out}; load them with chiasm.load({model!r}, tasks_from=[{str(out)!r}])")
+
+
+@app.command("internvl2")
+def internvl2(
+    source: Annotated[Path, typer.Argument(metavar="SRC", help="A folder in the official InternVL2 layout.")],
+    target: Annotated[Path, typer.Argument(metavar="DST", help="The folder to write.")],
+    follow_links: Annotated[bool, typer.Option("--follow-links", help="Read files that are links.")] = False,
+) -> None:
+    """An official InternVL2 folder as a folder of chiasm; `chiasm export official` is the way back."""
+    from chiasm.cli.progress import Bytes
+    from chiasm.transfer import convert_internvl2
+
+    with Bytes("converting") as told:
+        count = convert_internvl2(source, target, follow_links=follow_links, told=told)
+    typer.echo(f"{count} tensors in {target}; load them with chiasm.load({str(target)!r})")

@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from chiasm.evaluate.run import Plan
 
 
+Judges = Annotated[
+    list[str] | None, typer.Option("--judge", help="For pictures: PicoDet-S weights or a model; repeatable.")
+]
+
+
 class Mode(StrEnum):
     """Who says the names."""
 
@@ -38,25 +43,25 @@ def command(
     device: Device = "cpu",
     prompts: Annotated[Path | None, typer.Option("--prompts", help="Phrasings for --mode free.")] = None,
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Go on without unusable photographs.")] = False,
-    judge: Annotated[
-        list[str] | None, typer.Option("--judge", help="For pictures: PicoDet-S weights or a model; repeatable.")
-    ] = None,
+    judge: Judges = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="Pictures of each name.")] = 20,
     option: Annotated[
         list[str] | None, typer.Option("--option", metavar="KEY=NUMBER", help="For pictures: an option of the task.")
     ] = None,
     names: Annotated[str | None, typer.Option("--names", help="Names to draw: 'bus, dog'; else the frequent.")] = None,
     referring: Annotated[Path | None, typer.Option("--referring", help="Phrases with masks, instead of --gt.")] = None,
+    alone: Annotated[bool, typer.Option("--alone", help="With --referring: no task before the one measured.")] = False,
 ) -> None:
     """Measure a model on COCO-form data: boxes and masks, or with --judge the pictures it draws."""
     from chiasm.evaluate.coco import read_coco
     from chiasm.evaluate.pictures import PicturePlan
     from chiasm.evaluate.run import Plan
 
-    from .referring import measure
+    from .referring import Referrals, measure
 
     if referring is not None and gt is None:
-        return measure(referring, images, model, task, limit, device, as_json=as_json, progress=_seen)
+        asked = Referrals(referring, images, task or "segmentation", limit, alone)
+        return measure(asked, model, device, as_json=as_json, progress=_seen)
     if gt is None or referring is not None:
         raise _one_of_two()
     if _draws(task, judge):

@@ -68,3 +68,23 @@ class Progress:
             if not self._ended:
                 self._begun = True
                 self._bar.start()
+
+
+class Bytes:
+    """`with Bytes(doing) as told:`; `told(done, whole)` moves a bar of megabytes."""
+
+    def __init__(self, doing: str) -> None:
+        self._progress = Progress(1, doing)
+        self._bar, self._task = self._progress._bar, self._progress._task
+
+    def __enter__(self) -> Bytes:
+        self._progress.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._progress.__exit__(kind, error, trace)
+
+    def __call__(self, done: int, whole: int) -> None:
+        self._bar.update(self._task, completed=done // 2**20, total=max(whole // 2**20, 1))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
@@ -11,10 +12,26 @@ import typer
 Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
 
 
-def measure(
-    referring: Path, images: Path, model: str, task: str | None, limit: int | None, device: str, *,
-    as_json: bool, progress: Progress,
-) -> None:
+@dataclass(frozen=True)
+class Referrals:
+    """A file of phrases with masks, its photographs, and the task that is to show what they mean."""
+
+    file: Path
+    images: Path
+    task: str
+    limit: int | None
+    alone: bool  # the phrase goes to the task alone, and not first to those it comes after
+
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks a phrase is asked of, in order."""
+        from chiasm_registry.discovery import discover
+
+        known = discover()
+        before = () if self.alone else known.task(self.task).spec.after
+        return (*(name for name in before if name in known.tasks), self.task)
+
+
+def measure(asked: Referrals, model: str, device: str, *, as_json: bool, progress: Progress) -> None:
     """Ask every phrase of the file of its photograph and say how well the masks fit."""
     import json
 
@@ -23,12 +40,11 @@ def measure(
 
     from .start import kept_for_good
 
-    truth = read_referring(referring)
-    tasks = tuple(part.strip() for part in (task or "segmentation").split(","))
+    tasks, truth = asked.tasks(), read_referring(asked.file)
     with kept_for_good():
-        loaded = chiasm.load(model, device=device)
-    with progress(len(truth.images[:limit])) as advance:
-        report = measure_referring(loaded, truth, images, tasks, limit=limit, advance=advance)
+        loaded = chiasm.load(model, device=device, tasks=tasks)
+    with progress(len(truth.images[: asked.limit])) as advance:
+        report = measure_referring(loaded, truth, asked.images, tasks, limit=asked.limit, advance=advance)
     for notice in loaded.notices:
         typer.echo(f"chiasm: {notice.text}", err=True)
     typer.echo(json.dumps(report) if as_json else as_text(report))

@@ -90,6 +90,11 @@ def _lines(source: str, result: Result, target: Path | None) -> Iterator[str]:
     yield f"{shown_path(source, 200)}{size}" + ("" if target is None else f"  -> {shown_path(target, 200)}")
     for line in result.text.splitlines():
         yield f"  {shown(line, 2000)}"
+    yield from found_lines(result)
+
+
+def found_lines(result: Result) -> Iterator[str]:
+    """A line for each object, then what was not found if no text says it, then the notices."""
     width = max((len(shown(thing.label, 40)) for thing in result.objects), default=0)
     for thing in result.objects:
         yield "  " + _object_line(thing, width)

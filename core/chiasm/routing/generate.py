@@ -1,7 +1,8 @@
 """Free speech: the model writes token by token; behind a routing token its task's embeddings are fed instead.
 
 One loop over a batch with one cache. A row is either in text (its next input is the token it chose) or in slots (its
-next input is the next task embedding); the hidden states of slots are kept as they come, from the live cache.
+next input is the next task embedding); the hidden states of slots are kept as they come, from the live cache. A row
+may go on from what its conversation remembers: only what is new is fed.
 """
 
 from __future__ import annotations
@@ -10,215 +11,227 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
-from transformers import (
-    DynamicCache,
-    LogitsProcessorList,
-    RepetitionPenaltyLogitsProcessor,
-    TemperatureLogitsWarper,
-    TopKLogitsWarper,
-    TopPLogitsWarper,
-)
 
+from ..text import Tokenizer
 from .grammar import AnswerState
+from .memory import Memory, cached, cut, joined, taken
 from .network import Network
-from .sequence import Markers, branch_mask
+from .reading import Heard, Reader, Written
+from .sampling import Chooser, Sampling
+from .sequence import Markers, branch_mask, prompt_positions
 
-# What a token costs that would name again what was routed already: more than doubt between two names, less than the
-# certainty of a copy, so that a list goes on with something new and "a cup and a cup holder" is still said back.
-AGAIN = 5.0
-MASK_CELLS = 2**25  # of one batch's attention mask: rows times the square of the longest prompt
+MASK_CELLS = 2**25  # of one batch's attention mask: rows, times the most new positions, times all they see
 
 
-@dataclass(frozen=True)
-class Sampling:
-    """How the next token is chosen; greedy unless `do_sample`. Names and meanings are transformers'."""
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """What speaks, and what it may say."""
 
-    do_sample: bool = False
-    temperature: float = 1.0
-    top_p: float = 1.0
-    top_k: int = 0
-    repetition_penalty: float = 1.0
-    max_new_tokens: int = 256
-    seed: int = 0
+    network: Network
+    tokenizer: Tokenizer
+    markers: Markers
+    controls: Collection[int]  # ids that are never plain text
+    max_routes: int  # of one answer
 
-    def processors(self) -> LogitsProcessorList:
-        """transformers' processors for these options, in its own order."""
-        chain = LogitsProcessorList()
-        if self.repetition_penalty != 1.0:
-            chain.append(RepetitionPenaltyLogitsProcessor(self.repetition_penalty))
-        if self.do_sample:
-            chain.append(TemperatureLogitsWarper(self.temperature))
-            if self.top_k > 0:
-                chain.append(TopKLogitsWarper(self.top_k))
-            if self.top_p < 1.0:
-                chain.append(TopPLogitsWarper(self.top_p))
-        return chain
+
+@dataclass(frozen=True, eq=False)
+class Speaker:
+    """One row: what it remembers, the new ids it is to answer, and the tasks whose tokens its answer may emit."""
+
+    memory: Memory
+    ids: Sequence[int]
+    image_tokens: Tensor | None  # (M, D), for the image places among the new ids in their order
+    tasks: Collection[str]
+    places: Sequence[Tensor | None] = ()  # (A, M) of each image, where its positions are not simply counted
 
 
 @dataclass(frozen=True, eq=False)
 class Spoken:
-    """One row's answer: every id behind the prompt, slot ids included, and the hidden state at each."""
+    """One row's answer: every id behind the prompt, slot ids included, the hidden state at each, and what they say."""
 
     ids: list[int]
     hidden: Tensor  # (len(ids), D), after the final norm; rows of text ids are zero
+    text: str  # without control tokens
+    heard: list[Heard]
+    written: list[Written]  # boxes in words, which the text leaves out
 
 
-class _Chooser:
-    """The next id of each row: forced in slots, else chosen among what the grammar allows."""
+def speak_free(voice: Voice, speakers: Sequence[Speaker], sampling: Sampling, *, keep: bool = False) -> list[Spoken]:
+    """Answer for each speaker, to its end token or to the limit (slots that were begun are finished).
 
-    def __init__(self, network: Network, sampling: Sampling, controls: Collection[int], rows: int) -> None:
-        device = next(network.parameters()).device
-        self.processors, self.sampling = sampling.processors(), sampling
-        # A row's randomness is its own, so that a batch equals single calls.
-        self.generators = [torch.Generator(device=device).manual_seed(sampling.seed) for _ in range(rows)]
-        banned = torch.zeros(network.rows.base + len(network.rows.names), device=device)
-        banned[list(controls)] = float("-inf")
-        banned[network.rows.base :] = float("-inf")
-        self.banned = banned
-
-    def __call__(self, logits: Tensor, states: Sequence[AnswerState], said: Sequence[list[int]]) -> list[int]:
-        masked = logits.float() + self.banned
-        for row, state in enumerate(states):
-            legal = [] if state.pending else list(state.allowed())
-            masked[row, legal] = logits[row, legal].float()
-            masked[row, state.repeating()] -= AGAIN
-        return [
-            state.pending[0] if state.pending else self._pick(masked[row], said[row], self.generators[row])
-            for row, state in enumerate(states)
-        ]
-
-    def _pick(self, logits: Tensor, said: list[int], generator: torch.Generator) -> int:
-        emitted = torch.tensor([[i for i in said if i < len(logits)]], dtype=torch.long, device=logits.device)
-        scores = self.processors(emitted, logits[None])[0] if self.processors else logits
-        if not self.sampling.do_sample:
-            return int(scores.argmax())
-        return int(torch.multinomial(scores.softmax(-1), 1, generator=generator))
-
-
-def speak_free(
-    network: Network,
-    markers: Markers,
-    prompts: Sequence[Sequence[int]],
-    image_tokens: Tensor | None,
-    *,
-    tasks: Sequence[Collection[str]],
-    controls: Collection[int],
-    sampling: Sampling,
-    max_routes: int,
-) -> list[Spoken]:
-    """Continue each prompt to its end token or to the limit (slots that were begun are finished).
-
-    `image_tokens` (M, D) fill the prompts' image places in order; `controls` are ids that are never plain text;
-    `tasks` are those whose tokens each answer may emit.
+    With `keep` the speakers' memories hold the answers afterwards; without it they are spent.
     """
-    device = next(network.parameters()).device
     spoken: list[Spoken] = []
-    rest = image_tokens
-    for part in _parts(prompts):
-        places = sum(prompt.count(markers.image) for prompt in part)
-        own, rest = (None, None) if rest is None else (rest[:places], rest[places:])
-        ids, branch = _padded(part, markers.end, device)
-        allowed = tasks[len(spoken) : len(spoken) + len(part)]
-        spoken += _Answers(network, markers, branch, allowed, controls, sampling, max_routes).run(ids, own)
+    for part in parts(speakers, voice.network.backbone.steady - sampling.max_new_tokens):
+        answers = Answers(voice, part, sampling)
+        for _ in answers.steps():
+            pass
+        spoken += [answers.spoken(row) for row in range(len(part))]
+        if keep:
+            answers.keep()
     return spoken
 
 
-def _parts(prompts: Sequence[Sequence[int]]) -> Iterator[list[Sequence[int]]]:
-    """Neighbouring prompts that are spoken together, as many as the mask of a batch may have room for."""
-    part: list[Sequence[int]] = []
-    for prompt in prompts:
-        longest = max(map(len, [*part, prompt]))
-        if part and (len(part) + 1) * longest**2 > MASK_CELLS:
+def parts(speakers: Sequence[Speaker], steady: int) -> Iterator[list[Speaker]]:
+    """Neighbours that are spoken together, as many as the mask of a batch may have room for.
+
+    One that is longer than `steady` already, or soon, is spoken alone.
+    """
+    part: list[Speaker] = []
+    for speaker in speakers:
+        new = max(len(one.ids) for one in [*part, speaker])
+        seen = new + max(len(one.memory.ids) for one in [*part, speaker])
+        if part and ((len(part) + 1) * new * seen > MASK_CELLS or seen > steady):
             yield part
             part = []
-        part.append(prompt)
-    yield part
+        part.append(speaker)
+    if part:
+        yield part
 
 
-def _padded(prompts: Sequence[Sequence[int]], fill: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """Ids (B, P), padded on the left, and their branch numbers, -1 where padding stands."""
-    longest = max(map(len, prompts))
-    ids = torch.full((len(prompts), longest), fill, device=device)
-    branch = torch.full_like(ids, -1)
-    for row, prompt in enumerate(prompts):
-        ids[row, longest - len(prompt) :] = torch.tensor(list(prompt), device=device)
-        branch[row, longest - len(prompt) :] = 0
-    return ids, branch
+class Answers:
+    """The answers of one batch while they grow; `keep` puts them into the speakers' memories, else those are spent."""
 
+    def __init__(self, voice: Voice, speakers: Sequence[Speaker], sampling: Sampling) -> None:
+        self.voice, self.speakers, self.sampling = voice, speakers, sampling
+        network, rows = voice.network, range(len(speakers))
+        device = next(network.parameters()).device
+        self.cache, past = joined([speaker.memory for speaker in speakers])
+        self.ids, new = _padded([speaker.ids for speaker in speakers], voice.markers.end, device)
+        self.real = torch.cat([past.to(device), new], 1)  # (B, P + Q); what is not real is padding
+        self.whole = bool(self.real.all())
+        laid = [prompt_positions(one.ids, voice.markers.image, one.places, one.memory.position) for one in speakers]
+        self.positions = _aligned([axes for axes, _ in laid], self.ids.shape[1]).to(device)
+        self.behind = [behind for _, behind in laid]  # the position of each answer's first id
+        self.states = [AnswerState(network.rows, voice.markers, one.tasks, voice.max_routes) for one in speakers]
+        self.readers = [Reader(voice.tokenizer, network.rows, voice.markers, sampling.stop_strings) for _ in speakers]
+        self.choose = Chooser(network, sampling, voice.controls, len(speakers))
+        self.said: list[list[int]] = [[] for _ in rows]
+        self.slots: list[list[tuple[int, Tensor]]] = [[] for _ in rows]
+        self.open = [True] * len(speakers)
+        room = network.backbone.positions - max(network.rows.sizes, default=0)
+        self.most = [max(1, min(sampling.max_new_tokens, room - behind)) for behind in self.behind]
 
-class _Answers:
-    """The answers of one batch while they grow."""
-
-    def __init__(
-        self,
-        network: Network,
-        markers: Markers,
-        branch: Tensor,
-        tasks: Sequence[Collection[str]],
-        controls: Collection[int],
-        sampling: Sampling,
-        max_routes: int,
-    ) -> None:
-        rows = len(branch)
-        self.network, self.markers, self.sampling, self.cache = network, markers, sampling, DynamicCache()
-        self.padded = branch  # (B, P): -1 where a row is padding
-        self.lengths = (branch == 0).sum(1, keepdim=True)
-        self.states = [AnswerState(network.rows, markers, allowed, max_routes) for allowed in tasks]
-        self.choose = _Chooser(network, sampling, controls, rows)
-        self.said: list[list[int]] = [[] for _ in range(rows)]
-        self.slots: list[list[tuple[int, Tensor]]] = [[] for _ in range(rows)]
-        self.open = [True] * rows
-
-    def run(self, ids: Tensor, image_tokens: Tensor | None) -> list[Spoken]:
-        embeds = self.network.embed(ids, self.markers.image, image_tokens)
-        positions = ((self.padded == 0).cumsum(1) - 1).clamp(min=0)
-        hidden = self._speak(embeds, positions)
-        for step in range(self.sampling.max_new_tokens + max(self.network.rows.sizes, default=0)):
-            chosen = self.choose(self.network.logits(hidden[:, -1]), self.states, self.said)
+    def steps(self) -> Iterator[None]:
+        """Write all answers; control comes back whenever there may be something new to read."""
+        network, image = self.voice.network, self.voice.markers.image
+        given = [one.image_tokens for one in self.speakers if one.image_tokens is not None]
+        embeds = network.embed(self.ids, image, torch.cat(given) if given else None)
+        hidden = self._speak(embeds, self.positions)
+        begin = torch.tensor(self.behind, device=self.ids.device)[:, None]
+        for step in range(max(self.most) + max(network.rows.sizes, default=0) + 1):
+            chosen = self.choose(network.logits(hidden[:, -1]), self.states, self.said)
             self._take(chosen, step)
+            yield
             if not any(self.open):
-                break
-            fed = torch.tensor(chosen, device=ids.device)[:, None]
-            hidden = self._speak(self.network.embed(fed, self.markers.image), self.lengths + step)
-            self._keep(chosen, hidden)
-        return [self._spoken(row, hidden.shape[-1], embeds) for row in range(len(self.said))]
+                return
+            fed = torch.tensor(chosen, device=self.ids.device)[:, None]
+            hidden = self._speak(network.embed(fed, image), begin + step)
+            if self._keep_slots(chosen, hidden):
+                yield
+
+    def spoken(self, row: int) -> Spoken:
+        """A row's answer so far; what it routed may have slots to come."""
+        width = self.voice.network.backbone.info.width
+        like = next(self.voice.network.parameters())
+        hidden = like.new_zeros(len(self.said[row]), width)
+        for index, state in self.slots[row]:
+            hidden[index] = state
+        reader = self.readers[row]
+        return Spoken(self.said[row], hidden, reader.text, reader.heard, [*reader.written])
+
+    def complete(self, row: int) -> bool:
+        """Whether the slots of all that a row has routed so far are known."""
+        slots = self.voice.network.rows.starts[0]
+        return not self.states[row].pending and len(self.slots[row]) == sum(token >= slots for token in self.said[row])
+
+    def keep(self) -> bool:
+        """Each conversation remembers its answer, also one that was broken off: begun slots are taken back then.
+
+        False, and the memories are spent, if not even the questions were heard.
+        """
+        answered = cached(self.cache) - self.real.shape[1]
+        if answered < 0:
+            return False
+        for row, speaker in enumerate(self.speakers):
+            said, memory, state = self.said[row], speaker.memory, self.states[row]
+            if state.pending:
+                del said[len(said) - self._begun(row) :]
+                self.slots[row] = [one for one in self.slots[row] if one[0] < len(said)]
+            fed = min(len(said), answered)
+            if len(self.speakers) == 1:
+                cut(self.cache, self.real.shape[1] + fed)
+            else:
+                answer = self.real.shape[1] + torch.arange(fed)
+                places = torch.cat([self.real[row].nonzero()[:, 0].cpu(), answer])
+                memory.cache = taken(self.cache, row, places)
+            memory.ids += [*speaker.ids, *said[:fed]]
+            memory.unfed = said[fed:]
+            memory.position = self.behind[row] + fed
+        return True
+
+    def _begun(self, row: int) -> int:
+        """How many ids at the end of a row are a routing token and those of its slots that were said."""
+        task = self.voice.network.rows.task_of
+        said = self.said[row]
+        return next(n for n in range(1, len(said) + 1) if task(said[-n]) is not None)
 
     def _speak(self, embeds: Tensor, positions: Tensor) -> Tensor:
         """One pass on the cache; without padding plain causal attention needs no mask."""
-        past = self.cache.get_seq_length()
         mask = None
-        if bool((self.padded < 0).any()):
-            mask = self._mask(past, embeds)
-        return self.network.backbone.speak(embeds, mask, positions, self.cache)
-
-    def _mask(self, past: int, embeds: Tensor) -> Tensor:
-        if past == 0:
-            return branch_mask(self.padded, None, embeds.dtype)
-        answered = torch.zeros(len(embeds), past - self.padded.shape[1], dtype=torch.long, device=embeds.device)
-        new = torch.zeros(embeds.shape[:2], dtype=torch.long, device=embeds.device)
-        return branch_mask(new, torch.cat([self.padded, answered], 1), embeds.dtype)
+        if not self.whole:
+            past = cached(self.cache)
+            seen = torch.where(self.real, 0, -1)
+            answered = seen.new_zeros(len(embeds), max(0, past + embeds.shape[1] - seen.shape[1]))
+            keys = torch.cat([seen, answered], 1)
+            mask = branch_mask(keys[:, past:], keys[:, :past], embeds.dtype)
+        return self.voice.network.backbone.speak(embeds, mask, positions, self.cache)
 
     def _take(self, chosen: list[int], step: int) -> None:
-        """Enter the chosen ids; a row closes at its end token, or at the limit once its slots are complete."""
+        """Enter the chosen ids; a row closes at its end, or at the limit once its slots are complete."""
         for row, token in enumerate(chosen):
             if not self.open[row]:
                 continue
             forced = bool(self.states[row].pending)
-            if not forced and (token == self.markers.end or step >= self.sampling.max_new_tokens):
-                self.open[row] = False
+            if not forced and (token == self.voice.markers.end or step >= self.most[row]):
+                self._close(row)
                 continue
             self.states[row].feed(token)
             self.said[row].append(token)
+            self.readers[row].read(token)
+            last = step + 1 >= self.most[row] and not forced and not self.states[row].pending
+            if last or self.readers[row].stopped:  # the id itself is fed when the conversation goes on
+                self._close(row)
 
-    def _keep(self, chosen: list[int], hidden: Tensor) -> None:
-        """Remember the hidden states of the slots just fed."""
+    def _close(self, row: int) -> None:
+        self.open[row] = False
+        self.readers[row].finish()
+
+    def _keep_slots(self, chosen: list[int], hidden: Tensor) -> bool:
+        """Remember the hidden states of the slots just fed; whether there were any."""
+        kept = False
         for row, token in enumerate(chosen):
-            if self.open[row] and token >= self.network.rows.starts[0]:
+            if self.open[row] and token >= self.voice.network.rows.starts[0]:
                 self.slots[row].append((len(self.said[row]) - 1, hidden[row, -1]))
+                kept = True
+        return kept
 
-    def _spoken(self, row: int, width: int, like: Tensor) -> Spoken:
-        hidden = like.new_zeros(len(self.said[row]), width)
-        for index, state in self.slots[row]:
-            hidden[index] = state
-        return Spoken(self.said[row], hidden)
+
+def _padded(prompts: Sequence[Sequence[int]], fill: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Ids (B, Q), padded on the left, and which of them are real."""
+    longest = max(map(len, prompts))
+    ids = torch.full((len(prompts), longest), fill, device=device)
+    real = torch.zeros_like(ids, dtype=torch.bool)
+    for row, prompt in enumerate(prompts):
+        ids[row, longest - len(prompt) :] = torch.tensor(list(prompt), device=device)
+        real[row, longest - len(prompt) :] = True
+    return ids, real
+
+
+def _aligned(rows: Sequence[Tensor], length: int) -> Tensor:
+    """Positions (A, L) of each row, padded on the left: (B, length), or (A, B, length) where one has several axes."""
+    axes = max(len(row) for row in rows)
+    padded = torch.stack([F.pad(row.expand(axes, -1), (length - row.shape[1], 0)) for row in rows], 1)
+    return padded[0] if axes == 1 else padded

@@ -1,14 +1,13 @@
 """The grammar of an answer: text with `<ref>phrase</ref>` followed by routing tokens, each with its slots behind it.
 
-What may come next is decided here, while an answer grows, and what it meant is read here, when it is complete.
+What may come next is decided here, while an answer grows; what it means is read in `reading.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
-from ..text import Tokenizer
 from .rows import Rows
 from .sequence import Markers
 
@@ -22,6 +21,7 @@ class AnswerState:
     tasks: Collection[str]
     routes_left: int
     in_phrase: bool = False
+    in_box: bool = False  # of a box that is written as text
     phrase: list[int] = field(default_factory=list)  # ids of the phrase that is open, or was last
     routed: set[tuple[int, ...]] = field(default_factory=set)  # phrases that went to a task
     routable: set[str] = field(default_factory=set)  # tasks that may still be routed for the phrase just closed
@@ -42,6 +42,8 @@ class AnswerState:
             self.in_phrase, self.phrase, self.routable = True, [], set()
         elif token == self.markers.unref:
             self.in_phrase, self.routable = False, set(self.tasks)
+        elif token in (self.markers.box, self.markers.unbox):
+            self.in_box, self.routable = token == self.markers.box, set()
         else:
             if self.in_phrase:
                 self.phrase.append(token)
@@ -53,46 +55,18 @@ class AnswerState:
             if self.phrase:
                 yield self.markers.unref
             return
+        if self.in_box and self.markers.unbox is not None:
+            yield self.markers.unbox
+            return
         yield self.markers.end
+        if self.markers.box is not None:
+            yield self.markers.box
         if self.routes_left > 0:
             yield self.markers.ref
             yield from (self.rows.token_id(task) for task in self.routable)
-
 
     def repeating(self) -> list[int]:
         """The tokens that would complete, in the open phrase, one that was routed before."""
         if not self.in_phrase:
             return []
         return [said[-1] for said in self.routed if said[:-1] == tuple(self.phrase)]
-
-
-@dataclass(frozen=True)
-class Heard:
-    """One routing token of an answer."""
-
-    task: str
-    phrase: str
-    span: tuple[int, int]  # of the phrase in the text, characters
-    first_slot: int  # index of its first slot among the answer's ids
-
-
-def read_answer(ids: Sequence[int], tokenizer: Tokenizer, rows: Rows, markers: Markers) -> tuple[str, list[Heard]]:
-    """An answer's text without control tokens, and what it routed, in order; a phrase goes to a task once."""
-    text, plain = "", []
-    heard: dict[tuple[str, str], Heard] = {}  # by task and phrase: said again, it means the same things
-    opened: int | None = None
-    phrase, span = "", (0, 0)
-    for index, token in enumerate(ids):
-        if token < rows.base and token not in (markers.ref, markers.unref, markers.end):
-            plain.append(token)
-            continue
-        text += tokenizer.decode(plain)
-        plain = []
-        task = rows.task_of(token)
-        if token == markers.ref:
-            opened = len(text)
-        elif token == markers.unref and opened is not None:
-            phrase, span, opened = text[opened:], (opened, len(text)), None
-        elif task is not None:
-            heard.setdefault((task, phrase), Heard(task, phrase, span, index + 1))
-    return text + tokenizer.decode(plain), [*heard.values()]

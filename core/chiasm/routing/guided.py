@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import DynamicCache
 
 from .network import Network
-from .sequence import Markers, branch_ids, branch_mask, branch_positions
+from .sequence import Markers, branch_ids, branch_mask, branch_positions, prompt_positions
 
 IDS_AT_ONCE = 4096  # a bound on memory, as the mask is a square of them
 
@@ -26,17 +26,24 @@ def speak_guided(
     tasks: Sequence[str],
     *,
     at_once: int,
+    places: Sequence[Tensor | None] = (),
 ) -> list[dict[str, Tensor]]:
-    """For each phrase (its ids) the slots (K, D) of each task; at most `at_once` phrases share a pass."""
+    """For each phrase (its ids) the slots (K, D) of each task; at most `at_once` phrases share a pass.
+
+    `places` are those of the prefix's images, where their positions are not simply counted.
+    """
     device = next(network.parameters()).device
     ids = torch.tensor([list(prefix)], device=device)
     cache = DynamicCache()
-    positions = torch.arange(ids.shape[1], device=device)[None]
+    axes, behind = prompt_positions(prefix, markers.image, places)
+    positions = axes.to(device) if len(axes) == 1 else axes[:, None].to(device)
     network.backbone.speak(network.embed(ids, markers.image, image_tokens), None, positions, cache)
     branches = [branch_ids(phrase, tasks, network.rows, markers) for phrase in phrases]
+    if behind + max(map(len, branches), default=0) > network.backbone.steady:
+        at_once = 1  # company would change what each is worth
     spoken: list[dict[str, Tensor]] = []
     for chunk in _chunks(branches, at_once):
-        spoken += _speak_branches(network, markers, cache, len(prefix), chunk, tasks)
+        spoken += _speak_branches(network, markers, cache, (len(prefix), behind), chunk, tasks)
     return spoken
 
 
@@ -56,17 +63,18 @@ def _speak_branches(
     network: Network,
     markers: Markers,
     cache: DynamicCache,
-    past: int,
+    prefix: tuple[int, int],
     branches: Sequence[Sequence[int]],
     tasks: Sequence[str],
 ) -> list[dict[str, Tensor]]:
-    """One pass over some branches; the cache is left as it was found."""
+    """One pass over branches behind a prefix (its length, the next position); the cache is left as it was found."""
+    past, behind = prefix
     device = next(network.parameters()).device
     ids = torch.tensor([[i for branch in branches for i in branch]], device=device)
     number = torch.tensor([[k for k, branch in enumerate(branches, 1) for _ in branch]], device=device)
     embeds = network.embed(ids, markers.image)
     mask = branch_mask(number, torch.zeros(1, past, dtype=torch.long, device=device), embeds.dtype)
-    hidden = network.backbone.speak(embeds, mask, branch_positions(number, past), cache)
+    hidden = network.backbone.speak(embeds, mask, branch_positions(number, behind), cache)
     cache.crop(past - cache.get_seq_length())  # a negative count is how many positions to drop
     slots = {task: network.slots(ids, hidden, task) for task in tasks}
     return [{task: slots[task][k] for task in tasks} for k in range(len(branches))]

@@ -19,12 +19,14 @@ ALONE = -2  # as a parent: the branch has a beginning of its own and does not se
 
 @dataclass(frozen=True)
 class Markers:
-    """Ids of the control tokens that frame a phrase and end an answer."""
+    """Ids of the control tokens that frame a phrase, end an answer and hold images."""
 
     ref: int
     unref: int
     end: int
     image: int
+    box: int | None = None  # for models that write boxes as text, between these two
+    unbox: int | None = None
 
 
 def branch_ids(phrase: Sequence[int], tasks: Sequence[str], rows: Rows, markers: Markers) -> list[int]:
@@ -72,3 +74,26 @@ def branch_positions(branch: Tensor, start: int = 0, *, parent: Tensor | None = 
     if parent is not None:
         stem = stem * (parent >= 0) + ((branch[:, None, :] == parent[:, :, None]) & (parent > 0)[:, :, None]).sum(2)
     return inside + stem + start
+
+
+def prompt_positions(
+    ids: Sequence[int], image: int, places: Sequence[Tensor | None], start: int = 0
+) -> tuple[Tensor, int]:
+    """Positions (A, L) of a prompt whose images have these places, and the next one; A is 1 where no image has any.
+
+    `places` are those of the images in their order, (A, M) each; `start` is the first position.
+    """
+    axes = next((own.shape[0] for own in places if own is not None), 1)
+    if axes == 1:
+        return torch.arange(start, start + len(ids))[None], start + len(ids)
+    parts: list[Tensor] = []
+    rest, at = iter(places), 0
+    while at < len(ids):
+        if ids[at] == image and (own := next(rest)) is not None:
+            parts.append(own + start)
+            start += int(own.max()) + 1
+            at += own.shape[1]
+        else:
+            parts.append(torch.full((axes, 1), start))
+            start, at = start + 1, at + 1
+    return torch.cat(parts, 1), start

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from .gate import check_phrases, check_text
-from .prompt import Prompt, build_prompt
+from .placed import Placed, Turn, place_images, video_question
+from .prompt import Prompt, build_prompt, build_turn
 from .templates import TEMPLATES, Template, render
 from .tokenizer import Tokenizer, load_tokenizer
 from .vocabulary import CONTROL_TOKENS, train_tokenizer
@@ -11,13 +12,18 @@ from .vocabulary import CONTROL_TOKENS, train_tokenizer
 __all__ = [
     "CONTROL_TOKENS",
     "TEMPLATES",
+    "Placed",
     "Prompt",
     "Template",
     "Tokenizer",
+    "Turn",
     "build_prompt",
+    "build_turn",
     "check_phrases",
     "check_text",
     "load_tokenizer",
+    "place_images",
     "render",
     "train_tokenizer",
+    "video_question",
 ]

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from itertools import groupby
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 
 from chiasm_registry.errors import ChiasmError, InputError
 
 from ..limits import LIMITS
 from .gate import check_text
-from .templates import IMAGE_TOKEN, Piece, Template, Turn, find_template, pieces
+from .placed import Placed, Turn
+from .templates import IMAGE_TOKEN, Piece, Template, find_template, pieces
 from .tokenizer import Tokenizer
 
 _MARKER = re.compile(r"<[^<>\s]+>")  # what our fixed strings write where a control token is meant
@@ -37,18 +37,39 @@ def build_prompt(
 ) -> Prompt:
     """Ids of a conversation; `image_tokens` holds the number of context tokens of each image.
 
-    Questions, answers and the system message are encoded as the user's words. Refused with an `InputError`: text that
+    Questions, answers and the system message are encoded as the user's words; images in the midst of a question are
+    given as a `Placed` question. Refused with an `InputError`: text that
     does not pass the gate, an earlier turn without an answer, an image without tokens, more than `max_tokens` ids.
     """
     found = find_template(template)
     turns = _checked(turns, image_tokens, max_chars)
     if system is not None:
         system = check_text(system, "the system message", max_chars=max_chars)
-    prompt = _joined(tokenizer, list(pieces(found, turns, system, image_tokens)))
+    prompt = _joined(tokenizer, list(pieces(found, turns, system, image_tokens)), found.plain)
     if max_tokens is not None and len(prompt.ids) > max_tokens:
-        count, images = len(prompt.ids), sum(image_tokens)
+        count, images = len(prompt.ids), sum(stop - start for start, stop in prompt.image_spans)
         raise InputError(f"the prompt has {count:,} tokens, {images:,} for images; the model takes {max_tokens:,}")
     return prompt
+
+
+def build_turn(
+    tokenizer: Tokenizer,
+    template: Template | str,
+    question: str | Placed,
+    image_tokens: Sequence[int],
+    *,
+    close: bool = True,
+    max_chars: int = LIMITS.prompt_chars,
+) -> Prompt:
+    """Ids of one more question with its images, to follow what was fed before.
+
+    `close`: the last answer's end is not among what was fed, so it comes first. Refused as by `build_prompt`.
+    """
+    template = find_template(template)
+    bare = replace(template, system=None, system_open=None)
+    turns = _checked([(question, None)], image_tokens, max_chars)
+    begin = [Piece(template.close, "template")] if close else []
+    return _joined(tokenizer, [*begin, *pieces(bare, turns, None, image_tokens)], bare.plain, begins=False)
 
 
 def _checked(turns: Sequence[Turn], image_tokens: Sequence[int], max_chars: int) -> list[Turn]:
@@ -60,47 +81,38 @@ def _checked(turns: Sequence[Turn], image_tokens: Sequence[int], max_chars: int)
     for place, (question, answer) in enumerate(turns, start=1):
         if answer is None and place < len(turns):
             raise InputError(f"answer {place} is missing; only the last turn may be without one")
-        question = check_text(question, f"question {place}" if len(turns) > 1 else "the prompt", max_chars=max_chars)
+        what = f"question {place}" if len(turns) > 1 else "the prompt"
+        if isinstance(question, Placed):
+            question.check(what, max_chars=max_chars)
+        else:
+            question = check_text(question, what, max_chars=max_chars)
         answer = None if answer is None else check_text(answer, f"answer {place}", max_chars=max_chars)
         checked.append((question, answer))
     return checked
 
 
-def _joined(tokenizer: Tokenizer, parts: Sequence[Piece]) -> Prompt:
-    """Encode neighbouring pieces of ours together, each user field alone, and join ids; then compare with the plan."""
-    ids = list(tokenizer.prefix)
-    plan = [place for place, token in enumerate(ids) if token in tokenizer.control_ids.values()]
-    spans: list[tuple[int, int]] = []
-    for origin, group in groupby(parts, key=lambda piece: piece.origin):
-        if origin == "user":
-            for piece in group:
-                ids += tokenizer.encode_user(piece.text)
-            continue
-        text = "".join(piece.text for piece in group)
-        new = tokenizer.encode_template(text)
-        plan += _planned(text, new, tokenizer.control_ids, len(ids))
-        if origin == "image":
-            spans.append((len(ids), len(ids) + len(new)))
-        ids += new
-    _check_plan(ids, plan, spans, tokenizer)
-    return Prompt(tuple(ids), tuple(spans))
-
-
-def _planned(text: str, ids: Sequence[int], control_ids: Mapping[str, int], offset: int) -> list[int]:
-    """Positions of the control tokens that are written in a piece of ours; each one written must be there, in order."""
-    written = _MARKER.findall(text)
-    there = set(control_ids.values())
-    positions = [place for place, token in enumerate(ids) if token in there]
-    if [ids[place] for place in positions] != [control_ids.get(token) for token in written]:
+def _joined(
+    tokenizer: Tokenizer, parts: Sequence[Piece], plain: Collection[str], *, begins: bool = True
+) -> Prompt:
+    """Encode all pieces, each with its writer, and compare with the plan: control tokens stand where ours have them."""
+    encoded = tokenizer.encode_parts([(piece.text, piece.origin != "user") for piece in parts], begins=begins)
+    written = [text for piece in parts if piece.origin != "user" for text in _MARKER.findall(piece.text)]
+    wanted = [tokenizer.control_ids.get(text) for text in written if text not in plain]
+    if [encoded.ids[place] for place, _ in encoded.controls] != wanted:
         raise ChiasmError("template and tokenizer do not fit: a marker of the template is no control token of its own")
-    return [offset + place for place in positions]
+    images = [number for number, piece in enumerate(parts) if piece.origin == "image"]
+    places = {number: [place for place, part in encoded.controls if part == number] for number in images}
+    spans = [(own[0], own[-1] + 1) for own in places.values()]
+    start = len(tokenizer.prefix) if begins else 0
+    _check_plan(encoded.ids, start, [place for place, _ in encoded.controls], spans, tokenizer)
+    return Prompt(tuple(encoded.ids), tuple(spans))
 
 
 def _check_plan(
-    ids: Sequence[int], plan: Sequence[int], spans: Sequence[tuple[int, int]], tokenizer: Tokenizer
+    ids: Sequence[int], start: int, plan: Sequence[int], spans: Sequence[tuple[int, int]], tokenizer: Tokenizer
 ) -> None:
     controls = set(tokenizer.control_ids.values())
-    if [place for place, token in enumerate(ids) if token in controls] != list(plan):
+    if [place for place, token in enumerate(ids) if token in controls and place >= start] != list(plan):
         raise ChiasmError("a control token stands where none was planned; the prompt is not sent")
     image_id = tokenizer.control_ids.get(IMAGE_TOKEN)
     places = [place for place, token in enumerate(ids) if token == image_id]

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from chiasm_registry.errors import CheckpointError, ChiasmError, InputError, shown, shown_path
+from chiasm_registry.errors import CheckpointError, ChiasmError, InputError, shown
 
-from ..limits import LIMITS
 from .gate import check_encodable
+from .patterns import check_patterns
+from .shipped import shipped_json
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Engine
+
+
+_OURS = "chiasm"  # the key of a `tokenizer.json` that no other program knows
 
 
 class Tokenizer:
@@ -22,28 +28,35 @@ class Tokenizer:
 
     `control_ids` holds every token that means something to the model and not to a reader: the markers of the base
     vocabulary and the routing tokens of the tasks. `prefix` stands in front of every prompt (a BOS, or nothing).
+
+    A `tokenizer.json` may say more under the key `chiasm`: `plain`, ids of added tokens that are ordinary text; `lead`,
+    what is put in front of a prompt, unless it begins with a token of `no_lead_before`; `aliases`, other spellings of
+    control tokens that only a template may use.
     """
 
     def __init__(self, base_json: str, tasks: Sequence[str] = ()) -> None:
         self._base_json = base_json
-        self._template = _engine(base_json)
-        self._user = _engine(base_json)
+        engine_json, self._quirks = _parted(base_json)
+        self._template = _engine(engine_json)
+        self._user = _engine(engine_json)
         self._user.encode_special_tokens = True  # control strings are spelled out like any other word
         self.size: int = _size(self._template)
         self.tasks: tuple[str, ...] = tuple(tasks)
         for engine in (self._template, self._user):
             _add_tasks(engine, self.tasks, self.size)
         _check_controls(self._template)
-        added = self._template.get_added_tokens_decoder()
+        added = {i: t for i, t in self._template.get_added_tokens_decoder().items() if t.special}
         self.control_ids: Mapping[str, int] = MappingProxyType({added[i].content: i for i in sorted(added)})
         self._controls = frozenset(added)
+        self._strips = {added[i].content: (added[i].lstrip, added[i].rstrip) for i in added}
+        self._marker = re.compile("|".join(map(re.escape, sorted(self.control_ids, key=len, reverse=True))) or r"(?!)")
         self.prefix: tuple[int, ...] = tuple(self._template.encode("", add_special_tokens=True).ids)
 
     @classmethod
-    def from_json(cls, text: str) -> Tokenizer:
+    def from_json(cls, text: str, tasks: Iterable[str] = ()) -> Tokenizer:
         """From the text of a `tokenizer.json`; one whose control tokens a user could reach or split is refused."""
         _check_json(text)
-        return cls(text)
+        return cls(text, tuple(tasks))
 
     def json(self) -> str:
         """The base vocabulary as `from_json` reads it; routing tokens are not in it, they travel with their tasks."""
@@ -54,8 +67,40 @@ class Tokenizer:
         return Tokenizer(self._base_json, tuple(tokens))
 
     def encode_template(self, text: str) -> list[int]:
-        """Ids of a piece of ours: control tokens in it become their ids."""
-        return list(self._template.encode(text, add_special_tokens=False).ids)
+        """Ids of a whole prompt of ours, with what stands in front of it: control tokens in it become their ids."""
+        text = self._quirks.aliased(text)
+        return list(self._template.encode(self._quirks.lead_of(text) + text, add_special_tokens=True).ids)
+
+    def encode_parts(self, parts: Sequence[tuple[str, bool]], *, begins: bool = True) -> Encoded:
+        """Ids of a whole prompt whose parts are (text, ours): only in ours a control token is one.
+
+        Without `begins` something was said before, and nothing is put in front.
+
+        Words of ours and of others that meet between two control tokens are encoded together, as they were trained.
+        """
+        ids, controls = list(self.prefix) if begins else [], []
+        plain = self._lead(parts) if begins else ""
+        strip = False
+        for number, (text, ours) in enumerate(parts):
+            place = 0
+            for marker in self._marker.finditer(text) if ours else ():
+                left, right = self._strips[marker.group()]
+                ids += self._plain(plain + text[place : marker.start()], strip, left)
+                controls.append((len(ids), number))
+                ids.append(self.control_ids[marker.group()])
+                plain, place, strip = "", marker.end(), right
+            plain += text[place:]
+        return Encoded([*ids, *self._plain(plain, strip, False)], controls)
+
+    def _lead(self, parts: Sequence[tuple[str, bool]]) -> str:
+        """What stands in front of a prompt; what a user wrote is never a token that would take it away."""
+        text, ours = next(((text, ours) for text, ours in parts if text), ("", True))
+        return self._quirks.lead_of(text if ours else "." + text)
+
+    def _plain(self, text: str, strip_start: bool, strip_end: bool) -> list[int]:
+        text = text.lstrip() if strip_start else text
+        text = text.rstrip() if strip_end else text
+        return self.encode_user(text) if text else []
 
     def encode_user(self, text: str) -> list[int]:
         """Ids of foreign words: never a control id, whatever they spell; `decode` gives them back to the letter."""
@@ -86,18 +131,46 @@ class Tokenizer:
         return str(found)
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
-    """The tokenizer of a checkpoint folder, without its weights and without the tasks' routing tokens."""
-    file = Path(path) / "tokenizer.json"
-    if not file.is_file():
-        raise CheckpointError(f"'{shown_path(path)}' has no tokenizer.json; name a folder that chiasm wrote")
-    if file.stat().st_size > LIMITS.tokenizer_bytes:
-        raise CheckpointError(f"'{shown_path(file)}' is larger than {LIMITS.tokenizer_bytes:,} bytes")
-    try:
-        text = file.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError):
-        raise CheckpointError(f"'{shown_path(file)}' cannot be read as UTF-8 text") from None
-    return Tokenizer.from_json(text)
+def load_tokenizer(path: str | Path, *, follow_links: bool = False) -> Tokenizer:
+    """The tokenizer of a model's folder, chiasm's own or one as others ship it, without weights and without tasks."""
+    return Tokenizer.from_json(shipped_json(Path(path), follow_links=follow_links))
+
+
+class Encoded(NamedTuple):
+    """A prompt, and where its control tokens stand: (place, number of the part that wrote it)."""
+
+    ids: list[int]
+    controls: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Quirks:
+    """What a tokenizer does that its engine cannot say."""
+
+    plain: frozenset[int] = frozenset()
+    lead: str = ""
+    no_lead_before: tuple[str, ...] = ()
+    aliases: Mapping[str, str] = field(default_factory=dict)
+
+    def aliased(self, text: str) -> str:
+        """`text` with control tokens under their own names."""
+        for alias, token in self.aliases.items():
+            text = text.replace(alias, token)
+        return text
+
+    def lead_of(self, text: str) -> str:
+        """What stands in front of a prompt that begins with `text`."""
+        return "" if not text or text.startswith(self.no_lead_before or ("\0",)) else self.lead
+
+
+def _parted(text: str) -> tuple[str, Quirks]:
+    """What the engine reads, and what it does not know."""
+    if f'"{_OURS}"' not in text:
+        return text, Quirks()
+    whole = json.loads(text)
+    said = whole.pop(_OURS, {})
+    lists = frozenset(said.get("plain", ())), said.get("lead", ""), tuple(said.get("no_lead_before", ()))
+    return json.dumps(whole, ensure_ascii=False), Quirks(*lists, said.get("aliases", {}))
 
 
 def _engine(text: str) -> Engine:
@@ -130,15 +203,19 @@ def _add_tasks(engine: Engine, tokens: Sequence[str], size: int) -> None:
 
 def _check_controls(engine: Engine) -> None:
     for token_id, token in engine.get_added_tokens_decoder().items():
-        if engine.encode(token.content, add_special_tokens=False).ids != [token_id]:
+        if token.special and engine.encode(token.content, add_special_tokens=False).ids != [token_id]:
             raise CheckpointError(f"the control token '{shown(token.content, 60)}' is not one id of its own")
 
 
 def _check_json(text: str) -> None:
     """Each added token must be special, unnormalised and alone on its id, or a user's words could become one."""
     try:
-        added = json.loads(text)["added_tokens"]
-        tokens = [(t["id"], t["content"], t["special"], t["normalized"]) for t in added]
+        whole = json.loads(text)
+        added = whole["added_tokens"]
+        plain = whole.get(_OURS, {}).get("plain", [])
+        for part in ("normalizer", "pre_tokenizer", "decoder"):
+            check_patterns(whole.get(part))
+        tokens = [(t["id"], t["content"], t["special"] or t["id"] in plain, t["normalized"]) for t in added]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError("the tokenizer's JSON has no readable list added_tokens") from None
     for _, content, special, normalized in tokens:

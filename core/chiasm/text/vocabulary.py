@@ -9,6 +9,7 @@ from collections.abc import Iterable
 
 from chiasm_registry.errors import InputError
 
+from .patterns import WORD_OR_CHARACTER
 from .tokenizer import Tokenizer
 
 CONTROL_TOKENS = (
@@ -26,9 +27,6 @@ CONTROL_TOKENS = (
     "</box>",
 )
 
-# a word is a run of letters with their accents; everything else (blank, digit, mark) stands alone
-_WORD_OR_CHARACTER = r"\p{L}[\p{L}\p{M}]*|[^\p{L}]"
-
 
 def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
     """Learn at most `vocab_size` tokens from `texts`, control tokens and the 256 bytes included."""
@@ -40,7 +38,7 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int) -> Tokenizer:
         raise InputError(f"a vocabulary of {vocab_size} is too small; control tokens and bytes alone need {smallest}")
     byte_level = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     engine = Engine(models.BPE())
-    words = pre_tokenizers.Split(Regex(_WORD_OR_CHARACTER), "isolated")
+    words = pre_tokenizers.Split(Regex(WORD_OR_CHARACTER), "isolated")
     engine.pre_tokenizer = pre_tokenizers.Sequence([words, byte_level])
     engine.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(

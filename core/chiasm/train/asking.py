@@ -170,11 +170,14 @@ class Asker:
                 return name
         return None
 
-    def more(self, facts: Facts, mean: float, rng: random.Random) -> tuple[str, ...]:
-        """Names that are not there, most of them likely; how many is geometric around `mean`."""
+    def more(self, facts: Facts, count: int, rng: random.Random) -> tuple[str, ...]:
+        """`count` names that are not there, most of them likely; fewer where the labels allow no more.
+
+        Always so many: a list that goes on by chance is one that a model never ends.
+        """
         found: list[str] = []
-        while rng.random() < mean / (1 + mean):
-            name = self.absent(facts, rng)
+        for _ in range(8 * count):
+            name = self.absent(facts, rng) if len(found) < count else None
             found += [name] if name and name not in found else []
         return tuple(found)
 

@@ -32,7 +32,8 @@ def read_base(folders: str | Sequence[str]) -> Checkpoint:
         return last
     shared = [name for name in last.tasks if all(name in one.tasks for one in read)]
     tasks = {name: _mean_task([one.tasks[name] for one in read]) for name in shared}
-    return replace(last, core=_mean([one.core for one in read]), tasks={**last.tasks, **tasks})
+    cores = [{name: tensor.detach() for name, tensor in one.core.items()} for one in read]
+    return replace(last, core=_mean(cores), tasks={**last.tasks, **tasks})
 
 
 def _mean_task(files: Sequence[TaskFile]) -> TaskFile:

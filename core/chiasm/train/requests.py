@@ -82,7 +82,7 @@ class Mix:
     guided_refer: int = 0  # at most so many phrases for one thing among others
     guided_unknown: float = 0.18  # of the rest: nouns and inventions, half each
     everything_max: int = 20  # names of one answer
-    everything_more: float = 0.0  # likely names that are not there behind them, on average: the decoder decides
+    everything_more: int = 0  # so many likely names that are not there stand behind them: the decoder decides
 
 
 class Composer:
@@ -152,7 +152,7 @@ class Composer:
         referred = self.referrer.phrases(facts, self.mix.guided_refer, rng)
         words = self.asker.guided(facts, self.branches - len(referred), rng)
         routed = [Routed(text, facts.matches(word), self._chain(rng), word.names) for word, text in words]
-        chains = self.verbs.guided or (self.verbs.finder,)  # boxes alone cannot tell one thing from its like
+        chains = [chain for chain in (*self.verbs.guided, self.verbs.finder) if chain] or [()]
         routed += [Routed(one.text, (one.match,), pick(chains, rng), (one.name,)) for one in referred]
         return Request("guided", None, tuple(routed))
 

@@ -3,6 +3,7 @@
 A location's score for a phrase is the similarity of its feature with a projection of the phrase's slots, times how
 likely the slots alone hold the phrase to be in the picture at all. Box edges are distributions over distances
 (generalized focal loss, Li et al. 2020); locations, levels and the folded head follow NanoDet-Plus (RangiLyu 2021).
+What a location cannot know, which of several is meant, the boxes of a phrase settle among themselves (rivals.py).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from torch import Tensor, nn
 from .boxes import suppress
 from .losses import LossWeights, detection_losses, loss_weights
 from .pyramid import LEVELS, WIDTH, Levels, Separable
+from .rivals import MOST, PIXELS, Candidates, Compared, Rivals, colours_in, leading, plausible, settled
 from .targets import BoxTarget
 from .teacher import Teacher
 
@@ -26,8 +28,9 @@ SLOTS = 4
 PROTOTYPES = 128  # kinds of things that slots can point to; the answer is a mixture of them
 ANSWER = LEVELS * (WIDTH + 1)  # weights and a bias for each level's features
 CANDIDATES = 300  # locations a phrase before suppression
+CONSIDERED = 100  # in training
 OVERLAP = 0.6  # IoU from which the weaker of two boxes of one phrase is suppressed
-PRESENCE = 0.4  # exponent of the presence; the location's score has the rest
+PRESENCE = 0.2  # exponent of the presence; the location's score has the rest
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +70,7 @@ class DetectionDecoder(nn.Module):
         self.prototypes = nn.Parameter(torch.randn(PROTOTYPES, ANSWER) * 0.02)
         with torch.no_grad():
             self.prototypes[:, WIDTH :: WIDTH + 1] = -5.0  # a location is rarely the thing asked for
+        self.rivals = Rivals(SLOTS, core.width, WIDTH)
         self.bins: Tensor
         self.register_buffer("bins", torch.arange(BINS, dtype=torch.float32), persistent=False)
         self.weights = LossWeights()
@@ -109,6 +113,36 @@ class DetectionDecoder(nn.Module):
         return Judged(torch.cat(logits, 2), presence[..., 0], kind)
 
     @torch.no_grad()
+    def candidates(self, located: Located, logits: Tensor) -> Candidates:
+        """What training compares: the best locations by their logits (B, R, L), none of which hides another."""
+        best = logits.topk(min(CONSIDERED, logits.shape[2]), 2)
+        boxes = located.boxes.detach()[:, None].expand(-1, logits.shape[1], -1, -1)
+        boxes = boxes.gather(2, best.indices[..., None].expand(-1, -1, -1, 4))
+        stay = suppress(boxes.flatten(0, 1), plausible(best.values).flatten(0, 1), OVERLAP, MOST)
+        places, there = leading(stay.reshape(best.indices.shape))
+        return Candidates(best.indices.gather(2, places), best.values.gather(2, places), there)
+
+    def compare(self, located: Located, scenes: Sequence[Scene], slots: Tensor, candidates: Candidates) -> Tensor:
+        """(B, R, n) to add to the logits of the candidates of phrases with slots (B, R, K, D)."""
+        locations, logits, there = candidates
+        b, r, n = locations.shape
+        view = located.boxes.new_tensor([located.view_hw[1], located.view_hw[0]] * 2)
+        flat = locations.flatten(1)[..., None]  # (B, R * n, 1)
+        boxes = (located.boxes.detach() / view).gather(1, flat.expand(-1, -1, 4)).clamp(0, 1)
+        features = torch.cat([feature.flatten(2) for feature in located.features], 2).transpose(1, 2)
+        seen = features.gather(1, flat.expand(-1, -1, WIDTH))
+        colours = colours_in(torch.stack([scene.pixels(PIXELS) for scene in scenes]), boxes)
+        of_phrase = Compared(
+            boxes=boxes.reshape(b * r, n, -1),
+            seen=seen.reshape(b * r, n, -1),
+            colours=colours.reshape(b * r, n, -1),
+            logits=logits.flatten(0, 1),
+            there=there.flatten(0, 1),
+        )
+        more: Tensor = self.rivals(slots.flatten(0, 1), of_phrase)
+        return more.reshape(b, r, n)
+
+    @torch.no_grad()
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Boxes]:
         """Boxes of every route, best first, none below the threshold."""
         if not routes:
@@ -116,17 +150,34 @@ class DetectionDecoder(nn.Module):
         if "located" not in scene.memo:
             scene.memo["located"] = self.locate([m[None] for m in scene.maps])
         located: Located = scene.memo["located"]
-        logits, presence, _ = self.judge(located, torch.stack([route.slots for route in routes])[None])
-        scores = logits[0].float().sigmoid().pow(1 - PRESENCE) * presence[0, :, None].float().sigmoid().pow(PRESENCE)
-        best = scores.topk(min(CANDIDATES, scores.shape[1]), 1)  # (R, n)
+        slots = torch.stack([route.slots for route in routes])
+        logits, presence, _ = self.judge(located, slots[None])
+        best = logits[0].float().topk(min(CANDIDATES, logits.shape[2]), 1)  # (R, n)
+        there = presence[0, :, None].float().sigmoid().pow(PRESENCE)
+        asked = there.new_tensor([route.options.threshold for route in routes])[:, None]
         boxes = self._to_original(located, scene.size_hw)[best.indices]
-        asked = best.values.new_tensor([route.options.threshold for route in routes])
-        alive = (best.values >= asked[:, None]) & ((boxes[..., 2:] - boxes[..., :2]).amin(-1) > 0)
-        stay = suppress(boxes, alive, OVERLAP, max(route.options.max_objects for route in routes)).cpu()
-        boxes, values = boxes.cpu(), best.values.cpu()
-        return [
-            _boxes(boxes[r, stay[r]], values[r, stay[r]], route.options.max_objects) for r, route in enumerate(routes)
-        ]
+        hopeful = plausible(best.values) & (there >= asked)  # a comparison may lift their score
+        alive = (_score(best.values, there) >= asked) | hopeful
+        alive &= (boxes[..., 2:] - boxes[..., :2]).amin(-1) > 0
+        stay = suppress(boxes, alive, OVERLAP, max(MOST, *(route.options.max_objects for route in routes)))
+        values = _score(self._compared(scene, located, slots, (best.values, best.indices), stay & hopeful), there)
+        values = torch.where(stay & (values >= asked), values, -1.0).cpu()
+        return [_boxes(boxes[r].cpu(), values[r], route.options.max_objects) for r, route in enumerate(routes)]
+
+    def _compared(
+        self, scene: Scene, located: Located, slots: Tensor, best: tuple[Tensor, Tensor], stay: Tensor
+    ) -> Tensor:
+        """The logits of `best` (R, n), logits and locations, after the comparison of those that `stay`."""
+        logits, locations = best
+        rows = stay.any(1).nonzero()[:, 0]  # phrases without a plausible box are the most of eighty
+        if len(rows) == 0:
+            return logits
+        places, there = leading(stay[rows])
+        some = Candidates(locations[rows].gather(1, places)[None], logits[rows].gather(1, places)[None], there[None])
+        more = self.compare(located, [scene], slots[None, rows], some)[0]
+        compared = logits.clone()
+        compared[rows] = logits[rows].scatter(1, places, settled(some.logits[0], more, there))
+        return compared
 
     @staticmethod
     def _to_original(located: Located, size_hw: tuple[int, int]) -> Tensor:
@@ -158,8 +209,15 @@ class DetectionDecoder(nn.Module):
         return detection_losses(self, located, scenes, routes, targets)
 
 
+def _score(logits: Tensor, there: Tensor) -> Tensor:
+    """(R, n) from the logits of locations and what a phrase's presence makes of it (R, 1)."""
+    return logits.sigmoid().pow(1 - PRESENCE) * there
+
+
 def _boxes(boxes: Tensor, scores: Tensor, limit: int) -> Boxes:
-    rows = zip(boxes[:limit].tolist(), scores[:limit].tolist(), strict=True)
+    """The boxes (n, 4) with a score (n,) from 0 on, best first."""
+    order = scores.argsort(descending=True, stable=True)[: min(limit, int((scores >= 0).sum()))]
+    rows = zip(boxes[order].tolist(), scores[order].tolist(), strict=True)
     return Boxes(
         items=tuple(ScoredBox(box=Box(xyxy=(x0, y0, x1, y1)), score=score) for (x0, y0, x1, y1), score in rows)
     )

@@ -13,12 +13,16 @@ from chiasm_registry.errors import shown
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from .boxes import generalized_iou
+from .boxes import generalized_iou, pairwise_iou
 from .targets import Assignment, BoxTarget, Truth, assign
 from .teacher import CLASS_OF, Taught
 
 if TYPE_CHECKING:
     from .decoder import DetectionDecoder, Located
+
+
+SAME = 0.5  # IoU from which a candidate is a true box
+KEEP = 0.2  # weight of leaving scores alone where nothing is to be told apart
 
 
 @dataclass(frozen=True)
@@ -32,6 +36,7 @@ class LossWeights:
     distances: float = 0.25
     presence: float = 0.5
     naming: float = 0.5
+    rivals: float = 0.5  # of boxes held against each other, where one of several is meant
     max_boxes: int = 100  # true boxes an image that are assigned
 
 
@@ -78,28 +83,63 @@ def detection_losses(
         if taught is not None:
             losses["distances"] = weights.distances * _distance_loss(located.distances, taught)
     losses["presence"] = weights.presence * _presence_loss(presence, targets, asked)
+    if weights.rivals:
+        losses["rivals"] = weights.rivals * rivals_loss(head, located, scenes, slots, logits.detach(), truth, asked)
     return losses
+
+
+def rivals_loss(
+    head: DetectionDecoder,
+    located: Located,
+    scenes: Sequence[Scene],
+    slots: Tensor,
+    logits: Tensor,
+    truth: Truth,
+    asked: Tensor,
+) -> Tensor:
+    """Of a phrase's candidates, which are meant; where a phrase means all of its name, scores are to stay as they are.
+
+    `logits` (B, R, L) of the locations; none of this reaches them.
+    """
+    rows = logits.shape[1]
+    candidates = head.candidates(located, logits)
+    more = head.compare(located, scenes, slots, candidates)  # (B, R, n)
+    boxes = located.boxes.detach()[:, None].expand(-1, rows, -1, -1)
+    boxes = boxes.gather(2, candidates.locations[..., None].expand(-1, -1, -1, 4))  # (B, R, n, 4)
+    own = truth.phrase[:, None] == torch.arange(rows, device=truth.phrase.device)[:, None]  # (B, R, G)
+    overlap = pairwise_iou(boxes.flatten(1, 2), truth.boxes).reshape(*boxes.shape[:3], -1)  # (B, R, n, G)
+    meant = (overlap * (own & truth.meant[:, None])[:, :, None]).amax(-1)
+    other = (overlap * (own & truth.valid[:, None] & ~truth.meant[:, None])[:, :, None]).amax(-1)
+    contested = (own & truth.valid[:, None] & ~truth.meant[:, None]).any(-1)  # (B, R)
+    there = candidates.there & asked[..., None]
+    judged = F.binary_cross_entropy_with_logits(
+        candidates.logits + more, ((meant > SAME) & (meant >= other)).float(), reduction="none"
+    )
+    chosen = there & contested[..., None]
+    kept = there & ~contested[..., None]
+    return (judged * chosen).sum() / chosen.sum().clamp(min=1) + KEEP * (more**2 * kept).sum() / kept.sum().clamp(min=1)
 
 
 def _truth(
     scenes: Sequence[Scene], targets: Sequence[Sequence[BoxTarget]], view_hw: tuple[int, int], limit: int
 ) -> Truth:
-    """All phrases' boxes of each image in one padded list, in pixels of the view."""
-    boxes, phrases = [], []
+    """All phrases' boxes of each image in one padded list, in pixels of the view; what is meant, then its rivals.
+
+    A location is to know the name of what it sees: the rivals are of that name, too.
+    """
+    boxes, phrases, meant = [], [], []
     for scene, of_image in zip(scenes, targets, strict=True):
         scale = torch.tensor([view_hw[1] / scene.size_hw[1], view_hw[0] / scene.size_hw[0]] * 2)
-        boxes.append((torch.cat([t.boxes for t in of_image]) * scale)[:limit])
-        counts = torch.tensor([len(t.boxes) for t in of_image])
-        phrases.append(torch.arange(len(of_image)).repeat_interleave(counts)[:limit])
+        boxes.append((torch.cat([both for t in of_image for both in (t.boxes, t.rivals)]) * scale)[:limit])
+        counts = torch.tensor([len(both) for t in of_image for both in (t.boxes, t.rivals)])
+        group = torch.arange(2 * len(of_image)).repeat_interleave(counts)[:limit]
+        phrases.append(group // 2)
+        meant.append(group % 2 == 0)
     valid = [torch.ones(len(b), dtype=torch.bool) for b in boxes]
-    padded = pad_sequence(boxes, batch_first=True)
-    if padded.shape[1] == 0:  # nothing true in the whole batch: one padding box keeps the shapes
-        return Truth(
-            torch.zeros(len(boxes), 1, 4),
-            torch.zeros(len(boxes), 1, dtype=torch.long),
-            torch.zeros(len(boxes), 1).bool(),
-        )
-    return Truth(padded, pad_sequence(phrases, batch_first=True), pad_sequence(valid, batch_first=True))
+    lists = [pad_sequence(each, batch_first=True) for each in (boxes, phrases, valid, meant)]
+    if lists[0].shape[1] == 0:  # nothing true in the whole batch: one padding box keeps the shapes
+        lists = [F.pad(each, (0, 0, 0, 1) if each.dim() == 3 else (0, 1)) for each in lists]
+    return Truth(*lists)
 
 
 def _teach(head: DetectionDecoder, scenes: Sequence[Scene]) -> Taught:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from chiasm_registry import Sample
@@ -14,19 +14,32 @@ from .boxes import pairwise_iou
 
 @dataclass(frozen=True, eq=False)
 class BoxTarget:
-    """A phrase's truth: boxes (n, 4), groups to ignore (m, 4), xyxy pixels of the sample; the names it stands for."""
+    """A phrase's truth: boxes (n, 4), groups to ignore (m, 4), xyxy pixels of the sample; the names it stands for.
+
+    `rivals` (k, 4) are boxes of what has such a name and is not meant: the other dogs beside «the left dog».
+    """
 
     boxes: Tensor
     ignored: Tensor
     meaning: tuple[str, ...]
+    rivals: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
 
 
 def box_targets(sample: Sample) -> Sequence[BoxTarget]:
     """A target for each of the sample's phrases."""
     return [
-        BoxTarget(_boxes(sample, matches, crowd=False), _boxes(sample, matches, crowd=True), meaning)
+        BoxTarget(
+            _boxes(sample, matches, crowd=False),
+            _boxes(sample, matches, crowd=True),
+            meaning,
+            _boxes(sample, _rivals(sample, matches, meaning), crowd=False),
+        )
         for matches, meaning in zip(sample.matches, sample.meanings, strict=True)
     ]
+
+
+def _rivals(sample: Sample, matches: Sequence[int], meaning: Sequence[str]) -> list[int]:
+    return [k for k, thing in enumerate(sample.objects) if thing.name in meaning and k not in matches]
 
 
 def _boxes(sample: Sample, matches: Sequence[int], *, crowd: bool) -> Tensor:
@@ -41,10 +54,11 @@ class Truth:
     boxes: Tensor  # (B, G, 4) pixels of the view
     phrase: Tensor  # (B, G) index of the phrase a box belongs to
     valid: Tensor  # (B, G) False where padding
+    meant: Tensor  # (B, G) False where padding, and for a rival of what the phrase means
 
     def to(self, device: torch.device) -> Truth:
         """The same on another device."""
-        return Truth(self.boxes.to(device), self.phrase.to(device), self.valid.to(device))
+        return Truth(**{name: value.to(device) for name, value in vars(self).items()})
 
 
 @dataclass(frozen=True, eq=False)

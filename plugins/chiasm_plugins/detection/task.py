@@ -17,7 +17,7 @@ class DetectionOptions(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.32
+    threshold: Annotated[float, Field(ge=0.0, le=1.0)] = 0.26
     max_objects: Annotated[int, Field(ge=1, le=1000)] = 100
 
 

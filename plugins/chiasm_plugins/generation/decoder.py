@@ -25,7 +25,7 @@ from .unet import EMBEDDED, LARGE, Draft, Enlarger
 
 SLOTS = 4
 STEPS = 20
-GUIDANCE = 2.5
+GUIDANCE = 4.0
 SURE = 0.5  # probability from which the likeliest kind is drawn without a throw of the dice
 
 

@@ -19,7 +19,7 @@ from .asking import Ask, asks_of, best_asks
 from .closer import Part, looks, parts
 from .embedding import CHANNELS, Block, Embedding, Seen
 from .large import Large, large_shapes
-from .losses import LossWeights, loss_weights, mask_losses
+from .losses import LossWeights, loss_weights, mask_losses, presence_loss
 from .regions import around, into, look
 from .sam import FineMaskDecoder, Prompts
 from .targets import MaskTarget
@@ -170,7 +170,9 @@ class SegmentationDecoder(nn.Module):
     def loss(
         self, scenes: Sequence[Scene], routes: Sequence[Sequence[Route]], targets: Sequence[Sequence[MaskTarget]]
     ) -> Mapping[str, Tensor]:
-        """Mask, box-supervised, quality and presence losses of a batch."""
+        """Mask, box-supervised, quality and presence losses of a batch; presence alone where no prompts are wanted."""
+        if not self.weights.prompts:
+            return {"presence": presence_loss(self, routes, targets)}
         view = scenes[0].maps[0].shape[-1] * self.strides[0]
         maps = [torch.stack(level) for level in zip(*(scene.maps for scene in scenes), strict=True)]
         pixels = torch.stack([scene.pixels(view) for scene in scenes])

@@ -43,7 +43,7 @@ class LossWeights:
     box: float = 0.4  # projections, where only a box is known
     colour: float = 0.2  # colour affinity there
     presence: float = 0.5
-    prompts: int = 8  # an image, at most
+    prompts: int = 8  # an image, at most; 0: no masks are learned, for runs in which the language model learns
     bare: int = 2  # of these with a box as their only truth
 
 
@@ -73,7 +73,7 @@ def mask_losses(
     weights, device = head.weights, pixels.device
     slots = pad_sequence([torch.stack([route.slots for route in rs]) for rs in routes], batch_first=True)
     drawn = draw_prompts(targets, weights.prompts, weights.bare, seen.view).to(device)
-    losses = {"presence": weights.presence * _presence_loss(head.there(slots), targets)}
+    losses = {"presence": presence_loss(head, routes, targets)}
     from .decoder import Prompted
 
     own = slots.gather(1, drawn.route[..., None, None].expand(-1, -1, *slots.shape[2:]))
@@ -157,14 +157,13 @@ def _colour_loss(logits: Tensor, colours: Tensor, within: Tensor) -> Tensor:
     return torch.stack(sums).sum(0) / torch.stack(counts).sum(0).clamp(min=1.0)
 
 
-def _presence_loss(presence: Tensor, targets: Sequence[Sequence[MaskTarget]]) -> Tensor:
-    """Is the phrase in the picture at all? (B, R) logits; a group alone says neither yes nor no."""
-    rows = presence.shape[1]
-    yes = [[float(len(t.boxes) > 0) for t in of_image] + [0.0] * (rows - len(of_image)) for of_image in targets]
-    counts = [
-        [float(len(t.boxes) > 0 or not t.group) for t in of_image] + [0.0] * (rows - len(of_image))
-        for of_image in targets
-    ]
-    truth, weight = (torch.tensor(table).to(presence.device, non_blocking=True) for table in (yes, counts))
-    loss = F.binary_cross_entropy_with_logits(presence.float(), truth, reduction="none")
-    return (loss * weight).sum() / weight.sum().clamp(min=1.0)
+def presence_loss(
+    head: SegmentationDecoder, routes: Sequence[Sequence[Route]], targets: Sequence[Sequence[MaskTarget]]
+) -> Tensor:
+    """Is the phrase in the picture at all? A group alone says neither yes nor no."""
+    slots = torch.stack([route.slots for of_image in routes for route in of_image])
+    flat = [target for of_image in targets for target in of_image]
+    yes = torch.tensor([float(len(t.boxes) > 0) for t in flat]).to(slots.device, non_blocking=True)
+    sure = torch.tensor([float(len(t.boxes) > 0 or not t.group) for t in flat]).to(slots.device, non_blocking=True)
+    loss = F.binary_cross_entropy_with_logits(head.there(slots).float(), yes, reduction="none")
+    return head.weights.presence * (loss * sure).sum() / sure.sum().clamp(min=1.0)

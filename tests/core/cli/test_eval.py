@@ -57,10 +57,23 @@ def data(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def _call(data: tuple[Path, Path], **options: Any) -> None:
-    command(*data, **{
-        "model": "nano", "task": None, "iou_type": IouType.bbox, "mode": Mode.guided, "limit": None, "batch_size": 2,
-        "out": None, "as_json": True, "device": "cpu", "prompts": None, "skip_missing": False, **options,
-    })
+    command(
+        *data,
+        **{
+            "model": "nano",
+            "task": None,
+            "iou_type": IouType.bbox,
+            "mode": Mode.guided,
+            "limit": None,
+            "batch_size": 2,
+            "out": None,
+            "as_json": True,
+            "device": "cpu",
+            "prompts": None,
+            "skip_missing": False,
+            **options,
+        },
+    )
 
 
 def test_every_name_is_asked_without_threshold(
@@ -131,11 +144,14 @@ def test_phrases_with_masks_are_asked_instead_of_a_set(
     rows = [{"image_id": 0, "phrase": p, "segmentation": m} for p, m in (("left dog", dict(mask.rle)), ("gnu", None))]
     refer.write_text(json.dumps({"images": images, "requests": rows}))
 
+    asked: list[tuple[str, ...]] = []
+
     class Outlines:
         notices = ()
 
         def run(self, tasks: tuple[str, ...], picture: Any, phrases: list[str]) -> Any:
-            assert (tasks, phrases) == (("segmentation",), ["left dog", "gnu"])
+            asked.append(tasks)
+            assert phrases == ["left dog", "gnu"]
             item = ScoredMask(mask=mask, score=0.9)
             outputs = (Masks(phrase="left dog", items=(item,)), Masks(phrase="gnu"))
             return type("Answer", (), {"outputs": {"segmentation": outputs}})()
@@ -145,8 +161,9 @@ def test_phrases_with_masks_are_asked_instead_of_a_set(
     assert run([*line, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["gIoU"], report["cIoU"], report["empty_answered_empty"]) == (1.0, 1.0, 1.0)
-    assert run(line) == 0
+    assert run([*line, "--task", "segmentation", "--alone"]) == 0
     assert "2 requests on 1 images" in capsys.readouterr().out
+    assert asked == [("detection", "segmentation"), ("segmentation",)]
     assert run([*line, "--gt", str(data[0])]) == 2
     assert run(["eval", "--images", str(data[1])]) == 2
     assert "give one of --gt FILE and --referring FILE" in capsys.readouterr().err

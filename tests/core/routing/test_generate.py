@@ -10,8 +10,10 @@ import torch
 from chiasm.images import open_image
 from chiasm.model import Model
 from chiasm.routing import generate
-from chiasm.routing.generate import AGAIN, Sampling, Spoken, _Chooser, speak_free
+from chiasm.routing.generate import Speaker, Spoken, Voice, speak_free
 from chiasm.routing.grammar import AnswerState
+from chiasm.routing.memory import Memory
+from chiasm.routing.sampling import AGAIN, Chooser, Sampling
 from chiasm.scene import look_at
 from chiasm.text import build_prompt
 from core.tiny import picture, talkative, tiny_model
@@ -37,14 +39,17 @@ def prompts_of(model: Model, questions: Sequence[str], images: int = 1) -> tuple
 
 
 def speak(model: Model, prompts: Sequence[Sequence[int]], tokens: Tensor | None, **more: Any) -> list[Spoken]:
+    """Answers from nothing; `tasks` of all rows, or of each in `each`."""
     tasks, max_routes = more.pop("tasks", model.table.names), more.pop("max_routes", 100)
-    settings: dict[str, Any] = {"tasks": [tasks] * len(prompts), "max_routes": max_routes}
+    allowed = more.pop("each", [tasks] * len(prompts))
     sampling = Sampling(**{"max_new_tokens": 40} | more)
-    controls = model.tokenizer.control_ids.values()
+    voice = Voice(model.network, model.tokenizer, model.markers, model.tokenizer.control_ids.values(), max_routes)
+    counts = [prompt.count(model.markers.image) for prompt in prompts]
+    own = [None] * len(prompts) if tokens is None else tokens.split(counts)
+    rows = zip(prompts, own, allowed, strict=True)
+    speakers = [Speaker(Memory(), list(prompt), image, row) for prompt, image, row in rows]
     with torch.inference_mode():
-        return speak_free(
-            model.network, model.markers, prompts, tokens, controls=controls, sampling=sampling, **settings
-        )
+        return speak_free(voice, speakers, sampling)
 
 
 def check_grammar(model: Model, answer: Spoken, tasks: Sequence[str], max_routes: int = 100) -> int:
@@ -125,19 +130,7 @@ def test_each_row_has_its_own_tasks(model: Model, monkeypatch: pytest.MonkeyPatc
     allowed = [["level"], [], ["echo", "level"], ["detection"]]
     for cells in (generate.MASK_CELLS, 1):
         monkeypatch.setattr(generate, "MASK_CELLS", cells)
-        sampling = Sampling(do_sample=True, max_new_tokens=60)
-        controls = model.tokenizer.control_ids.values()
-        with torch.inference_mode():
-            answers = speak_free(
-                model.network,
-                model.markers,
-                prompts,
-                tokens,
-                tasks=allowed,
-                controls=controls,
-                sampling=sampling,
-                max_routes=9,
-            )
+        answers = speak(model, prompts, tokens, each=allowed, do_sample=True, max_new_tokens=60, max_routes=9)
         routes = [check_grammar(model, answer, own) for answer, own in zip(answers, allowed, strict=True)]
         assert routes[1] == 0
         assert sum(routes)
@@ -181,7 +174,7 @@ def test_a_routed_phrase_is_named_again_only_where_the_model_is_sure(model: Mode
     state = AnswerState(rows, m, ["detection"], 5)
     for token in (m.ref, 40, m.unref, rows.token_id("detection"), *rows.slot_ids("detection"), m.ref):
         state.feed(token)
-    choose = _Chooser(model.network, Sampling(), (), 1)
+    choose = Chooser(model.network, Sampling(), (), 1)
     logits = torch.zeros(1, rows.base + len(rows.names))
     for lead, chosen in ((AGAIN - 0.5, 41), (AGAIN + 0.5, 40)):
         logits[0, 40], logits[0, 41] = 3.0 + lead, 3.0

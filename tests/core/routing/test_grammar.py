@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 from chiasm.model import Model
-from chiasm.routing.grammar import AnswerState, read_answer
+from chiasm.routing.grammar import AnswerState
+from chiasm.routing.reading import read_answer
 from core.tiny import tiny_model
 
 

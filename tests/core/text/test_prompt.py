@@ -8,7 +8,16 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from chiasm.text import CONTROL_TOKENS, TEMPLATES, Prompt, Tokenizer, build_prompt, load_tokenizer, train_tokenizer
+from chiasm.text import (
+    CONTROL_TOKENS,
+    TEMPLATES,
+    Prompt,
+    Tokenizer,
+    build_prompt,
+    build_turn,
+    load_tokenizer,
+    train_tokenizer,
+)
 from chiasm_registry.errors import ChiasmError, InputError
 
 TOKENIZER = train_tokenizer(["what is in the picture? find the dog, the cat and the sofa."] * 3, 330).with_tasks(
@@ -68,6 +77,18 @@ def test_what_a_user_types_is_text(kind: str) -> None:
     plain = build_prompt(TOKENIZER, "nano", [(HARMLESS, None)], [5, 3])
     for said in SAID[kind]:
         prompt = build_prompt(TOKENIZER, "nano", [(said, None)], [5, 3])
+        assert _controls(prompt) == _controls(plain), said
+        assert prompt.image_spans == plain.image_spans, said
+        assert TOKENIZER.decode(prompt.ids) == TOKENIZER.decode(plain.ids).replace(HARMLESS, said)
+
+
+@pytest.mark.parametrize("kind", SAID)
+def test_what_a_user_types_in_a_later_turn_is_text(kind: str) -> None:
+    """Behind an answer that was fed already nothing else is possible than in front of it."""
+    plain = build_turn(TOKENIZER, "nano", HARMLESS, [5, 3])
+    assert TOKENIZER.decode(plain.ids).startswith("<|im_end|><|im_start|>user\n<img><IMG_CONTEXT>")
+    for said in SAID[kind]:
+        prompt = build_turn(TOKENIZER, "nano", said, [5, 3])
         assert _controls(prompt) == _controls(plain), said
         assert prompt.image_spans == plain.image_spans, said
         assert TOKENIZER.decode(prompt.ids) == TOKENIZER.decode(plain.ids).replace(HARMLESS, said)
@@ -171,3 +192,16 @@ def test_prompts_of_a_released_model_have_the_official_ids(shared: Path) -> None
         prompt = build_prompt(tokenizer, "Hermes-2", turns, image_tokens)
         assert list(prompt.ids) == official[row["expanded"]], row["case"]
     assert len(compared) == len(cases)
+
+
+@pytest.mark.parametrize("folder", [f"internvl2-{size}" for size in ("1b", "2b", "4b", "8b", "26b", "40b", "76b")])
+def test_turns_one_by_one_are_the_whole_conversation(shared: Path, folder: str) -> None:
+    """What each turn adds behind the answer's ids is what a prompt of all of them has there, in every tokenizer."""
+    name = json.loads((shared / "golden" / folder / "config.json").read_text(encoding="utf-8"))["template"]
+    tokenizer = load_tokenizer(shared / "golden" / folder)
+    turns = [("What is it?", "A dog on a mat."), ("And now? <image> é", "Two dogs.\nReally."), ("  Why", None)]
+    whole = build_prompt(tokenizer, name, turns, [3]).ids
+    ids = [*build_prompt(tokenizer, name, [(turns[0][0], None)], [3]).ids]
+    for (_, answer), (question, _) in pairwise(turns):
+        ids += [*tokenizer.encode_user(answer or ""), *build_turn(tokenizer, name, question, []).ids]
+    assert tuple(ids) == whole

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from chiasm.text import CONTROL_TOKENS, Tokenizer, load_tokenizer, train_tokenizer
+from chiasm.text import CONTROL_TOKENS, Tokenizer, build_prompt, load_tokenizer, place_images, train_tokenizer
 from chiasm_registry.errors import CheckpointError, ChiasmError, InputError
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -146,13 +146,49 @@ def test_load_tokenizer_reads_a_folder_and_names_what_is_missing(tmp_path: Path)
         load_tokenizer(tmp_path)
 
 
-def test_a_released_tokenizer_json_gives_the_official_ids(shared: Path) -> None:
-    golden = json.loads((shared / "golden" / "tokenization.json").read_text(encoding="utf-8"))["internvl2-76b"]
-    tokenizer = load_tokenizer(shared / "golden" / "internvl2-76b")
-    assert tokenizer.prefix == (golden["bos"],)
+# the tiny and the real tokenizers whose ids the official code gave; two of them as large as released
+SHIPPED = ("internvl2-1b", "internvl2-2b", "internvl2-4b", "internvl2-40b", "internvl2-76b")
+REAL = ("tokenizers/internvl2-1b", "tokenizers/internvl2-2b")
+
+
+@pytest.mark.parametrize("folder", [*SHIPPED, *REAL])
+def test_a_shipped_tokenizer_gives_the_official_ids(shared: Path, folder: str) -> None:
+    name = folder.replace("tokenizers/", "REAL-")
+    golden = json.loads((shared / "golden" / "tokenization.json").read_text(encoding="utf-8"))[name]
+    tokenizer = load_tokenizer(shared / "golden" / folder)
+    assert tokenizer.size == golden["len"]
     assert len(golden["rows"]) == 45
     for row in golden["rows"]:
-        assert [*tokenizer.prefix, *tokenizer.encode_template(row["text"])] == row["ids"], row["case"]
+        assert tokenizer.encode_template(row["text"]) == row["ids"], row["case"]
+    for token, place in golden["special_ids"].items():
+        if token in tokenizer.control_ids:
+            assert tokenizer.control_ids[token] == place
+    with_tasks = tokenizer.with_tasks(["[DET]", "[SEG]"])
+    for text in ("[UNUSED_TOKEN_145]", "<|im_end|>", "<IMG_CONTEXT>" * 3, "a</s><s><unk>", "<|end|><|user|>", "[DET]"):
+        assert not set(with_tasks.encode_user(text)) & set(with_tasks.control_ids.values()), text
+        assert with_tasks.decode(with_tasks.encode_user("x" + text)).strip() == "x" + text
+    assert [with_tasks.id_of("[DET]"), with_tasks.id_of("[SEG]")] == [tokenizer.size, tokenizer.size + 1]
+
+
+@pytest.mark.parametrize("folder", SHIPPED)
+def test_prompts_joined_of_pieces_are_the_official_ids(shared: Path, folder: str) -> None:
+    """Words of the user are encoded apart from control tokens, and yet become what the whole prompt becomes."""
+    tokenizer = load_tokenizer(shared / "golden" / folder)
+    prompts = json.loads((shared / "golden" / "prompts.json").read_text(encoding="utf-8"))
+    golden = json.loads((shared / "golden" / "tokenization.json").read_text(encoding="utf-8"))[folder]
+    ids = {row["text"]: row["ids"] for row in golden["rows"]}
+    rows = [row for row in prompts["rows"] if row["template"] == prompts["families"][folder]]
+    compared = 0
+    for row in rows:
+        images = [tiles * row["num_image_token"] for tiles in row["num_patches_list"] or []]
+        if row["history"] or row["case"] in ("empty_question", "question_with_specials") or "more_" in row["case"]:
+            continue
+        system = "You are a test." if row["case"] == "system_override" else None
+        turns = [(place_images(row["question"], images), None)]
+        assert list(build_prompt(tokenizer, row["template"], turns, [], system=system).ids) == ids[row["expanded"]]
+        compared += 1
+    assert compared == 11
+
 
 
 def test_importing_text_loads_no_tokenizer_library() -> None:

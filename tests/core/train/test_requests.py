@@ -21,9 +21,7 @@ from chiasm_registry import Output, TaskSpec, TrainingError
 from chiasm_registry.contract import SampleObject
 
 NAMES = tuple(table("names.yaml")["same"])
-FIND = TaskSpec(
-    name="spot", token="[SPOT]", embeddings=1, output=Output, summary="finds", phrasings=("Find {names}.",)
-)
+FIND = TaskSpec(name="spot", token="[SPOT]", embeddings=1, output=Output, summary="finds", phrasings=("Find {names}.",))
 OUTLINE = TaskSpec(
     name="outline", token="[EDGE]", embeddings=1, output=Output, summary="outlines", after=("spot",),
     phrasings=("Outline {names}.", "What is the (shape|edge) of {names}?"),
@@ -121,8 +119,8 @@ def test_open_unions_never_count_as_absent(composer: Composer) -> None:
 
 
 def test_everything_may_propose_more_than_there_is() -> None:
-    """Behind what is there stand likely names that are not, without objects, about as many as the mix says."""
-    composer = Composer(NAMES, RECORDS, Mix(everything_more=2.0), tasks=[FIND])
+    """Behind what is there stand likely names that are not, without objects, always as many: a list that has an end."""
+    composer = Composer(NAMES, RECORDS, Mix(everything_more=2), tasks=[FIND])
     extra = []
     for request in many(composer, "everything", 300, STREET):
         names = [item.phrase for item in routed(request)]
@@ -130,7 +128,8 @@ def test_everything_may_propose_more_than_there_is() -> None:
         assert len(set(names)) == len(names)
         assert not any(item.matches for item in routed(request)[3:])
         extra.append(len(names) - 3)
-    assert 0.8 < sum(extra) / len(extra) < 2.2
+    assert set(extra) <= {1, 2}
+    assert sum(extra) > 1.9 * len(extra)
 
 
 def test_everything_names_each_category_once_the_largest_first(composer: Composer) -> None:
@@ -245,8 +244,12 @@ def test_a_task_without_an_image_is_also_asked_by_the_phrase_alone() -> None:
     assert {(request.prompt, request.image, len(request.answer)) for request in requests} == {(None, False, 1)}
     phrases = {item.phrase for request in requests for item in routed(request)}
     assert {phrase.startswith(("a ", "an ")) for phrase in phrases} == {True, False}
-    red = [item for request in many(Composer(NAMES, RECORDS, Mix(dressed=1.0), tasks=[PAINT]), "task", 600)
-           for item in routed(request) if item.phrase.lower().startswith(("red ", "a red "))]
+    red = [
+        item
+        for request in many(Composer(NAMES, RECORDS, Mix(dressed=1.0), tasks=[PAINT]), "task", 600)
+        for item in routed(request)
+        if item.phrase.lower().startswith(("red ", "a red "))
+    ]
     assert red
     assert all(item.meaning for item in red if item.phrase.lower().endswith(("dog", "bus")))
 

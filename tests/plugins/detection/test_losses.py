@@ -59,7 +59,7 @@ def test_losses_are_finite_and_reach_the_slots(case: str, taught: bool) -> None:
     views = [scene(seed=k) for k in range(len(targets))]
     views = [Scene(v.size_hw, v.maps, v.view, reference_maps=v.maps) for v in views]
     losses = decoder.loss(views, nested, targets)
-    parts = {"score", "overlap", "distribution", "presence"} | ({"distances", "naming"} if taught else set())
+    parts = {"score", "overlap", "distribution", "presence", "rivals"} | ({"distances", "naming"} if taught else set())
     assert set(losses) == parts
     for loss in losses.values():
         assert loss.shape == ()
@@ -78,7 +78,7 @@ def test_a_frozen_box_head_has_no_box_losses() -> None:
     decoder = head()
     for part in (decoder.towers, decoder.edges):
         part.requires_grad_(False)
-    assert set(decoder.loss([scene()], learning(1), [[target(BOX)]])) == {"score", "presence"}
+    assert set(decoder.loss([scene()], learning(1), [[target(BOX)]])) == {"score", "presence", "rivals"}
 
 
 def test_the_weights_weigh() -> None:
@@ -121,7 +121,7 @@ def places() -> tuple[Tensor, Tensor]:
 class Oracle(SimpleNamespace):
     """Stands for a head that judges as it is told."""
 
-    weights = LossWeights()
+    weights = LossWeights(rivals=0.0)
     teacher = None
 
     def judge(self, located: Located, slots: Tensor) -> Judged:

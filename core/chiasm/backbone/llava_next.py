@@ -1,0 +1,96 @@
+"""LLaVA-NeXT (Liu et al. 2024) as a `Backbone`: a view of the whole, and tiles of any of a list of resolutions.
+
+The image keeps its shape inside the resolution that wastes least of it, the margin is taken out of the tokens again,
+and a learned token ends each row.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from torch import Tensor, nn
+from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
+from transformers.image_processing_utils import select_best_resolution
+
+from ..images import tile_pixels
+from .clip import clip_info, clip_tokens, seen_by_clip
+from .describing import described
+from .eye import Cut, Sight, Tiled
+from .language import Language, Mouth, steady_length
+from .protocol import Seen
+
+
+class LlavaNext(Tiled, Language, nn.Module):
+    """transformers' LLaVA-NeXT with what core needs."""
+
+    def __init__(self, config: LlavaNextConfig) -> None:
+        super().__init__()
+        self.info = clip_info(config)
+        self.llava = LlavaNextForConditionalGeneration(config)
+        self.llava.tie_weights()
+        self.tile, self.tokens_per_tile = config.vision_config.image_size, clip_tokens(config)
+        self.resolutions = [(int(height), int(width)) for height, width in config.image_grid_pinpoints]
+        self.max_tiles = max(height * width // self.tile**2 for height, width in self.resolutions)
+        self.vocabulary = config.text_config.vocab_size
+        self.positions = config.text_config.max_position_embeddings
+        self.steady = steady_length(config.text_config)
+
+    def cut(self, image: Image.Image) -> Cut:
+        """The whole image stretched to a tile, then the tiles of its resolution, row by row."""
+        size_hw = (image.height, image.width)
+        height, width = select_best_resolution(size_hw, self.resolutions)
+        framed = _framed(image, width, height)
+        rows, columns = height // self.tile, width // self.tile
+        views = [image, *(framed.crop(_box(k // columns, k % columns, self.tile)) for k in range(rows * columns))]
+        pixels = torch.cat([tile_pixels(view, max_tiles=1, tile=self.tile) for view in views])
+        return Cut(pixels, size_hw, (rows, columns), len(pixels))
+
+    def look(self, cuts: Sequence[Cut]) -> list[Sight]:
+        """Each image's tokens: of the whole, then of its tiles without margins, each row with its end."""
+        counts = [len(cut.pixels) for cut in cuts]
+        seen = self.see(torch.cat([cut.pixels for cut in cuts]))
+        packed, _ = self.llava.model.pack_image_features(
+            torch.split(seen.tokens, counts),
+            [cut.size_hw for cut in cuts],
+            self.llava.config.vision_feature_select_strategy,
+            image_newline=self.llava.model.image_newline,
+        )
+        first = [sum(counts[:k]) for k in range(len(counts))]
+        return [Sight(own, tuple(grid[k] for grid in seen.maps)) for own, k in zip(packed, first, strict=True)]
+
+    def see(self, tiles: Tensor) -> Seen:
+        """Views (T, 3, S, S) to tokens (T, N, D) and their grid, without rows' ends."""
+        return seen_by_clip(self.llava, tiles)
+
+    def mouth(self) -> Mouth:
+        """The language model, its head, its input embedding."""
+        return Mouth(self.llava.model.language_model, self.llava.lm_head, self.llava.get_input_embeddings())
+
+    def trunk_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that the scene's maps depend on."""
+        yield from self.llava.model.vision_tower.parameters()
+
+
+def build_llava_next(config: Mapping[str, Any]) -> LlavaNext:
+    """A freshly initialised backbone; key: `llava_next` (transformers' configuration)."""
+    return described(config, "llava_next", LlavaNextConfig, LlavaNext)
+
+
+def _framed(image: Image.Image, width: int, height: int) -> Image.Image:
+    """The image as large as fits, in the middle of a black canvas."""
+    scale_w, scale_h = width / image.width, height / image.height
+    if scale_w < scale_h:
+        size = (width, min(math.ceil(image.height * scale_w), height))
+    else:
+        size = (min(math.ceil(image.width * scale_h), width), height)
+    canvas = Image.new("RGB", (width, height))
+    canvas.paste(image.resize(size, Image.Resampling.BICUBIC), ((width - size[0]) // 2, (height - size[1]) // 2))
+    return canvas
+
+
+def _box(row: int, column: int, tile: int) -> tuple[int, int, int, int]:
+    return column * tile, row * tile, (column + 1) * tile, (row + 1) * tile

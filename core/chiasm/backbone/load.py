@@ -1,0 +1,46 @@
+"""`load_backbone`: a vision-language model from a folder, as transformers' own class, without tasks."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from chiasm_registry.errors import CheckpointError, shown_path
+
+from ..text import load_tokenizer
+from .build import put
+from .official.config import is_official
+from .official.folder import open_official, read_config
+from .official.network import OfficialInternVL
+
+
+def load_backbone(
+    path: str | os.PathLike[str],
+    *,
+    dtype: torch.dtype | None = None,
+    device: str | torch.device = "cpu",
+    image_token_id: int | None = None,
+    follow_links: bool = False,
+) -> OfficialInternVL:
+    """The model in an official InternVL2 folder, ready to be called.
+
+    `model(input_ids=, pixel_values=, attention_mask=, output_hidden_states=True)` and `model.generate` are
+    transformers' own; give `generate` the `eos_token_id` that ends an answer, there is none by itself. `dtype` None is
+    float32 on a CPU and bfloat16 elsewhere. The id of `<IMG_CONTEXT>` is looked up in the folder's tokenizer unless it
+    is given. Raises `CheckpointError`.
+    """
+    root, where = Path(path), torch.device(device)
+    kind = dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16)
+    raw = read_config(root, follow_links=follow_links)
+    if not is_official(raw):
+        raise CheckpointError(f"'{shown_path(root)}' is no official InternVL2 folder")
+    folder = open_official(root, raw, follow_links=follow_links)
+    image = load_tokenizer(root).id_of("<IMG_CONTEXT>") if image_token_id is None else image_token_id
+    with torch.inference_mode(False):  # nor to the weights
+        model = folder.network(image)
+        put(model, folder.tensors, kind, where)
+        model.tie_weights()
+        model.generation_config.eos_token_id = None  # the official chat names the one that ends its template
+        model.to(where).eval()
+    return model
