@@ -45,6 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = parser.parse_args(arguments)
     model = chiasm.load(asked.model, device=asked.device)
     rows: list[dict[str, Any]] = json.loads(asked.requests.read_text(encoding="utf-8"))[: asked.limit]
+    rows = [row for row in rows if row["prompt"] is not None]  # the others are for calls that name a task
     kinds: dict[str, list[tuple[bool, bool]]] = defaultdict(list)
     wrong = []
     for start in range(0, len(rows), 16):
