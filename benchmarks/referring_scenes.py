@@ -94,7 +94,8 @@ def write(scenes: Scenes, out: Path, count: int, seed: int) -> tuple[int, int]:
         images.append({"id": number, "file_name": name, "height": SIZE, "width": SIZE})
         referrals += [{"image_id": number, "phrase": text, "segmentation": mask} for text, mask in dict(found).items()]
         routed = [[part.phrase, list(part.tasks)] for part in request.answer if isinstance(part, Routed)]
-        requests.append({"image": name, "kind": request.kind, "prompt": request.prompt, "routed": routed})
+        shown = name if request.image else None
+        requests.append({"image": shown, "kind": request.kind, "prompt": request.prompt, "routed": routed})
     (out / "referring.json").write_text(json.dumps({"images": images, "requests": referrals}), encoding="utf-8")
     (out / "requests.json").write_text(json.dumps(requests, ensure_ascii=False, indent=1), encoding="utf-8")
     return len(referrals), len(requests)
