@@ -29,6 +29,7 @@ from .text.shipped import FILES, WHOLE, shipped_json
 
 INSTRUCTION = "Find what is named."  # what guided mode says to a model that learned no instruction of its own
 _PREPROCESSOR = "preprocessor_config.json"
+_ADDED = '"added_tokens": '
 _IMAGE = "<IMG_CONTEXT>"
 CORE_PREFIX = "internvl."  # of the core's tensors in a checkpoint
 
@@ -101,8 +102,11 @@ def _checkpoint(
 
 def image_id(tokenizer_json: str, vocabulary: int, root: Path) -> int:
     """The id of an image's tokens in a `tokenizer.json`; it must have a row in the embedding."""
-    try:
-        ids = [t["id"] for t in json.loads(tokenizer_json)["added_tokens"] if t["content"] == _IMAGE]
+    begin = tokenizer_json.find(_ADDED)
+    try:  # the list alone, where it stands in front of the megabytes of a vocabulary, as every program writes it
+        added = json.JSONDecoder().raw_decode(tokenizer_json, begin + len(_ADDED))[0] if begin >= 0 else None
+        added = added if isinstance(added, list) else json.loads(tokenizer_json)["added_tokens"]
+        ids = [t["id"] for t in added if t["content"] == _IMAGE]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError("the tokenizer's JSON has no readable list added_tokens") from None
     if not ids or type(ids[0]) is not int or not 0 <= ids[0] < vocabulary:

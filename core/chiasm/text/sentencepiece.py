@@ -7,7 +7,7 @@ model that is not BPE with byte fallback, any normalisation that would change le
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -16,6 +16,7 @@ from chiasm_registry.errors import CheckpointError, shown
 _BPE = 2
 _MOST_PIECES = 2**20
 _LONGEST_PIECE = 256
+_TEXT, _SCORE, _KIND = 0x0A, 0x15, 0x18  # how the fields of a piece begin
 
 
 class Kind(IntEnum):
@@ -58,31 +59,45 @@ def parse_pieces(data: bytes | bytearray, name: str) -> Pieces:
     return Pieces(tuple(pieces), bool(normalizer.get(3, 1)))
 
 
-def merges(pieces: Pieces) -> list[tuple[str, str]]:
-    """Every pair of pieces that makes a piece, the best first."""
-    ids = {piece.text: k for k, piece in enumerate(pieces.pieces) if piece.kind in (Kind.NORMAL, Kind.UNUSED)}
-    found: list[tuple[float, int, int, int, tuple[str, str]]] = []
+def merges(pieces: Pieces, gone: Container[str] = ()) -> list[str]:
+    """Every pair of pieces that makes a piece, a blank in between, the best first; without those that are `gone`."""
+    merging = (Kind.NORMAL, Kind.UNUSED)
+    ids = {p.text: k for k, p in enumerate(pieces.pieces) if p.kind in merging and p.text not in gone}
+    found: list[tuple[float, int, int, int, str]] = []
     for whole, k in ids.items():
         score = -pieces.pieces[k].score
         for cut in range(1, len(whole)):
-            left, right = ids.get(whole[:cut]), ids.get(whole[cut:])
-            if left is not None and right is not None:
-                found.append((score, k, left, right, (whole[:cut], whole[cut:])))
+            left = ids.get(whole[:cut])
+            if left is not None and (right := ids.get(whole[cut:])) is not None:
+                found.append((score, k, left, right, f"{whole[:cut]} {whole[cut:]}"))
     return [pair for *_, pair in sorted(found)]
 
 
 def _parsed(data: memoryview) -> tuple[list[Piece], dict[int, int | bytes], dict[int, int | bytes]]:
     pieces: list[Piece] = []
+    kinds = {kind.value: kind for kind in Kind}
     trainer: dict[int, int | bytes] = {}
     normalizer: dict[int, int | bytes] = {}
     for field, value in _fields(data):
         if field == 1 and isinstance(value, bytes):
-            pieces.append(_piece(dict(_fields(memoryview(value)))))
+            pieces.append(_usual_piece(value, kinds) or _piece(dict(_fields(memoryview(value)))))
         elif field == 2 and isinstance(value, bytes):
             trainer = dict(_fields(memoryview(value)))
         elif field == 3 and isinstance(value, bytes):
             normalizer = dict(_fields(memoryview(value)))
     return pieces, trainer, normalizer
+
+
+def _usual_piece(data: bytes, kinds: Mapping[int, Kind]) -> Piece | None:
+    """A piece as every program writes it: text, score, and a kind unless it is normal; None for any other order."""
+    start = 2 + data[1] if len(data) > 1 and data[0] == _TEXT and data[1] < 0x80 else 0
+    end = start + 5
+    usual = 2 < start < len(data) >= end and data[start] == _SCORE
+    kind = kinds.get(data[end + 1]) if usual and len(data) == end + 2 and data[end] == _KIND else None
+    if not usual or (kind is None and len(data) > end):
+        return None
+    (score,) = struct.unpack_from("<f", data, start + 1)
+    return Piece(data[2:start].decode("utf-8"), score, kind or Kind.NORMAL) if score == score else None
 
 
 def _piece(fields: dict[int, int | bytes]) -> Piece:

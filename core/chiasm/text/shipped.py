@@ -112,9 +112,9 @@ def _byte_level(files: _Files, config: Mapping[str, Any], added: Added) -> dict[
     vocab = files.table(VOCAB)
     if not all(type(place) is int and 0 <= place < 2**22 for place in vocab.values()):
         raise CheckpointError(f"{files.where}: {VOCAB} must give each token a whole number")
-    lines = files.text(MERGES).split("\n")
-    pairs = [line.split(" ") for line in lines if line and not line.startswith("#version")]
-    if any(len(pair) != 2 or not all(part in vocab for part in (*pair, "".join(pair))) for pair in pairs):
+    pairs = [line for line in files.text(MERGES).split("\n") if line and not line.startswith("#version")]
+    parts = (line.split(" ") for line in pairs)
+    if not all(len(p) == 2 and p[0] in vocab and p[1] in vocab and p[0] + p[1] in vocab for p in parts):
         raise CheckpointError(f"{files.where}: {MERGES} does not fit {VOCAB}; download both again")
     byte_level = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": False, "use_regex": False}
     split = {"type": "Split", "pattern": {"Regex": QWEN2}, "behavior": "Isolated", "invert": False}
@@ -145,7 +145,7 @@ def _sentencepiece(files: _Files, config: Mapping[str, Any], added: Added) -> di
     ]
     back += [{"type": "Strip", "content": " ", "start": 1, "stop": 0}] if pieces.dummy_prefix else []
     unknown = next((piece.text for piece in pieces.pieces if piece.kind == Kind.UNKNOWN), None)
-    pairs = [list(pair) for pair in merges(pieces) if all(part in vocab for part in (*pair, "".join(pair)))]
+    pairs = merges(pieces, gone={piece.text for piece in pieces.pieces} - vocab.keys())
     engine = _engine(
         added.with_plain(plain),
         {"unk_token": unknown, "fuse_unk": True, "byte_fallback": True, "vocab": vocab, "merges": pairs},
@@ -155,7 +155,8 @@ def _sentencepiece(files: _Files, config: Mapping[str, Any], added: Added) -> di
         decoder={"type": "Sequence", "decoders": back},
     )
     lead = {"lead": _BLANK, "no_lead_before": sorted(added.specials)} if first else {}
-    return {**engine, "chiasm": {"plain": sorted(plain.values()), "aliases": aliases, **lead}}
+    ours = {"plain": sorted(plain.values()), "aliases": aliases, "fallback": True, "prepends": every}
+    return {**engine, "chiasm": {**ours, **lead}}
 
 
 def _vocabulary(pieces: Pieces, added: Added) -> tuple[dict[str, int], dict[str, str]]:

@@ -15,6 +15,7 @@ from chiasm_registry.errors import CheckpointError, ChiasmError, InputError, sho
 from .gate import check_encodable
 from .patterns import check_patterns
 from .shipped import shipped_json
+from .spelled import join_pieces
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Engine
@@ -31,7 +32,7 @@ class Tokenizer:
 
     A `tokenizer.json` may say more under the key `chiasm`: `plain`, ids of added tokens that are ordinary text; `lead`,
     what is put in front of a prompt, unless it begins with a token of `no_lead_before`; `aliases`, other spellings of
-    control tokens that only a template may use.
+    control tokens that only a template may use; `fallback` and `prepends`, how pieces become text again.
     """
 
     def __init__(self, base_json: str, tasks: Sequence[str] = ()) -> None:
@@ -114,7 +115,10 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of `ids`, control tokens included; a cut character becomes U+FFFD."""
-        return str(self._template.decode(list(ids), skip_special_tokens=False))
+        if not self._quirks.fallback:
+            return str(self._template.decode(list(ids), skip_special_tokens=False))
+        pieces = ((self._template.id_to_token(i) or "", i in self._controls) for i in ids)
+        return join_pieces(pieces, strip=bool(self._quirks.lead) or self._quirks.prepends)
 
     def id_of(self, token: str) -> int:
         """The one id of a token of the vocabulary."""
@@ -151,6 +155,8 @@ class Quirks:
     lead: str = ""
     no_lead_before: tuple[str, ...] = ()
     aliases: Mapping[str, str] = field(default_factory=dict)
+    fallback: bool = False  # what is no piece is spelled in bytes
+    prepends: bool = False  # a blank stands in front of every text
 
     def aliased(self, text: str) -> str:
         """`text` with control tokens under their own names."""
@@ -167,10 +173,16 @@ def _parted(text: str) -> tuple[str, Quirks]:
     """What the engine reads, and what it does not know."""
     if f'"{_OURS}"' not in text:
         return text, Quirks()
-    whole = json.loads(text)
-    said = whole.pop(_OURS, {})
+    rest, _, end = text.rpartition(f', "{_OURS}": ')
+    try:  # as we write it, at the end: the megabytes in front need not be read for it
+        engine, said = f"{rest}}}", json.loads(end[:-1])
+    except ValueError:
+        whole = json.loads(text)
+        said = whole.pop(_OURS, {})
+        engine = json.dumps(whole, ensure_ascii=False)
     lists = frozenset(said.get("plain", ())), said.get("lead", ""), tuple(said.get("no_lead_before", ()))
-    return json.dumps(whole, ensure_ascii=False), Quirks(*lists, said.get("aliases", {}))
+    fallback, prepends = said.get("fallback") is True, said.get("prepends") is True
+    return engine, Quirks(*lists, said.get("aliases", {}), fallback, prepends)
 
 
 def _engine(text: str) -> Engine:

@@ -12,6 +12,7 @@ import pytest
 import torch
 from chiasm.backbone import load_backbone
 from chiasm.backbone.official.network import OfficialInternVL
+from chiasm.text import Turn, build_prompt, load_tokenizer, place_images
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -138,6 +139,25 @@ def test_the_official_chat_is_replayed_token_for_token(shared: Path, size: str) 
             eos_token_id=row["eos_token_id"],
         )
         assert said[0, len(row["input_ids"]) :].tolist() == row["new_tokens"], row["name"]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_the_official_chat_s_prompts_and_responses_are_ours(shared: Path, size: str) -> None:
+    """The ids that the question and its history become, image places included, and the words of the answer."""
+    folder = shared / "golden" / f"internvl2-{size}"
+    tokenizer, tokens = load_tokenizer(folder), meta_of(folder)["num_image_token"]
+    template = json.loads((folder / "config.json").read_text(encoding="utf-8"))["template"]
+    for row in json.loads((folder / "golden_chat.json").read_text(encoding="utf-8")):
+        images = [tiles * tokens for tiles in row["num_patches_list"] or []]
+        turns: list[Turn] = []
+        for question, answer in [*(row["history_in"] or []), (row["question"], None)]:
+            own = question.count("<image>") or (0 if row["history_in"] else len(images))
+            turns.append((place_images(question, images[:own]), answer))
+            images = images[own:]
+        assert list(build_prompt(tokenizer, template, turns, []).ids) == row["input_ids"], row["name"]
+        words = [token for token in row["new_tokens"] if token not in tokenizer.control_ids.values()]
+        if len(words) == len(row["new_tokens"]) or "<|" not in row["response"]:
+            assert tokenizer.decode(words).strip() == row["response"], row["name"]
 
 
 @pytest.mark.parametrize("size", SIZES)
