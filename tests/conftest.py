@@ -7,6 +7,9 @@ from pathlib import Path
 
 import pytest
 
+# also where the distribution was installed before it had this entry point
+pytest_plugins = ("chiasm_registry.testing.fixtures",)
+
 # before any test loads torch: several workers on few cores are slower with several threads each
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 

@@ -39,7 +39,8 @@ LARGER_WITH_A_REASON: dict[str, str] = {}  # "path" or "path:function" -> why it
 READS_ENVIRONMENT = {  # path -> why it looks at the environment of the process
     "core/chiasm/cli/errors.py": "whoever works on chiasm asks for a traceback there",
     "core/chiasm/evaluate/ranks.py": "torchrun and accelerate tell a process its rank there",
-    "registry/chiasm_registry/discovery.py": "plugins are switched off there, before any code of theirs runs",
+    "registry/chiasm_registry/state.py": "what a plugin changes there is put back",
+    "registry/chiasm_registry/settings.py": "plugins are switched on and off there, before any code of theirs runs",
 }
 NEVER_IMPORTED = {"torchvision", "timm", "mmcv", "cv2", "mmdet", "mmengine"}
 HEAVY = {"torch", "numpy", "transformers", "tokenizers", "PIL", "pycocotools", "safetensors", "chiasm_plugins"}

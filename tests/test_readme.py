@@ -38,7 +38,7 @@ def folders_in_readme() -> set[str]:
 def folders_in_tree(root: Path) -> set[str]:
     """Folders that hold something, down to where README stops: plugins, tests and single models stay closed."""
     roots = {"registry/chiasm_registry", "core/chiasm", PLUGINS, "tests", "docs", "examples", "benchmarks"}
-    closed = {PLUGINS, "tests", "core/chiasm/models", "examples", "benchmarks"}
+    closed = {PLUGINS, "tests", "core/chiasm/models", "examples", "benchmarks", "registry/chiasm_registry/scaffold"}
     return roots | {f"{top}/{sub}" for top in roots - closed for sub in _inside(root / top, top, closed)}
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from chiasm_registry import Found, Output, Route, Task
 from chiasm_registry.dispatch import dispatch
+from chiasm_registry.later import found_in, which_are_empty
 from chiasm_registry.outputs import Notice
 
 from .images import OpenedImage
@@ -54,7 +55,7 @@ def answered(
     notices: Sequence[Notice] = (),
 ) -> Result:
     """Dispatch one image's routes and make its result; in free mode the text ends with what was not found."""
-    said = [*notices]
+    said = [*asked.left_out, *notices]
     with clock("decode"):
         answers = decoded(model, look, routes, said, known)
     for name in sorted({route.task for route in routes} & model.untrained):
@@ -104,10 +105,11 @@ def make_result(
 
 def not_found(routes: Sequence[Route], answers: Sequence[Output | Notice]) -> str:
     """One sentence that names the phrases all of whose outputs are empty; "" if there are none."""
-    by_phrase: dict[str, list[Output | Notice]] = {}
+    empty = iter(which_are_empty([answer for answer in answers if isinstance(answer, Output)]))
+    says_so: dict[str, list[bool]] = {}
     for route, answer in zip(routes, answers, strict=True):
-        by_phrase.setdefault(route.phrase, []).append(answer)
-    missing = [p for p, given in by_phrase.items() if all(isinstance(a, Output) and a.is_empty() for a in given)]
+        says_so.setdefault(route.phrase, []).append(isinstance(answer, Output) and next(empty))
+    missing = [phrase for phrase, given in says_so.items() if all(given)]
     return f"Not found: {', '.join(missing)}." if missing else ""
 
 
@@ -125,6 +127,7 @@ def _drafts(
 ) -> list[tuple[Route, Found]]:
     """Everything found; a mask made for an earlier task's box completes what was found there."""
     drafts: list[tuple[Route, Found]] = []
+    found_by = iter(found_in([answer for answer in answers if isinstance(answer, Output)]))
     of_mention: dict[tuple[str, str, tuple[int, int] | None], list[int]] = {}
     for route, answer in zip(routes, answers, strict=True):
         if not isinstance(answer, Output):
@@ -132,7 +135,7 @@ def _drafts(
         earlier = [of_mention.get((name, route.phrase, route.span), []) for name in tasks[route.task].spec.after]
         first = next((places for places in earlier if places), [])
         own = of_mention.setdefault((route.task, route.phrase, route.span), [])
-        for found in answer.found():
+        for found in next(found_by):
             if found.of is not None and found.of < len(first):
                 before, box = drafts[first[found.of]]
                 drafts[first[found.of]] = before, box._replace(mask=found.mask)

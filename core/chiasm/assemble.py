@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, cast
 
 from accelerate import init_empty_weights
@@ -16,6 +17,7 @@ from transformers.initialization import no_init_weights
 
 from .backbone.designs import DESIGNS, build_design
 from .backbone.protocol import Backbone
+from .limits import LIMITS
 from .routing.network import Network
 from .routing.sequence import Markers
 from .text import Template, Tokenizer
@@ -58,13 +60,26 @@ def empty_backbone(config: Mapping[str, Any]) -> nn.Module:
 def build_decoder(task: Task, info: CoreInfo) -> nn.Module:
     """The task's fresh decoder, built behind a guard; whatever goes wrong is a `PluginError`."""
     name, home = task.spec.name, type(task).__module__
-    outcome = guarded(lambda: task.decoder(info), f"the building of task {name!r}", home, SLOW_BUILD_S)
+    outcome = guarded(lambda: _tried(task.decoder(replace(info))), f"the building of task {name!r}", home, SLOW_BUILD_S)
     if outcome.fault is not None:
         raise PluginError(f"the decoder of task {name!r} cannot be built: {shown(outcome.fault, 120)}")
     decoder: object = outcome.value
     if not isinstance(decoder, nn.Module) or not callable(getattr(decoder, "decode", None)):
         kind = shown(type(decoder).__name__, 40)
         raise PluginError(f"decoder() of task {name!r} returned a {kind}; return an nn.Module with decode()")
+    return decoder
+
+
+def _tried(decoder: object) -> object:
+    """The decoder, once through what core does with it later, where no guard stands."""
+    if isinstance(decoder, nn.Module):
+        for kind in {kind for module in decoder.modules() for kind in type(module).__mro__ if "__del__" in vars(kind)}:
+            del kind.__del__  # type: ignore[attr-defined]  # this one is about to be let go of, where nobody guards
+            raise PluginError(f"{shown(kind.__name__, 40)} has a __del__, which nobody could guard; take it out")
+        size = sum(parameter.numel() for parameter in decoder.parameters())
+        if size > LIMITS.decoder_parameters:
+            raise PluginError(f"it has {size:,} parameters; {LIMITS.decoder_parameters:,} are the most")
+        decoder.train(decoder.training).state_dict()
     return decoder
 
 

@@ -22,6 +22,7 @@ class Limits:
     new_tokens: int = 512  # of one answer
     routes: int = 100  # of one answer
     items: int = 10_000  # of one output
+    decoder_parameters: int = 4_000_000_000  # of one task
     decode_s: float = 60.0  # of one decoder call before a notice says that it is slow
     json_bytes: int = 512 * 2**20  # of an annotation or result file
     json_depth: int = 64

@@ -6,8 +6,10 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
-from chiasm_registry import InputError, TaskTable
+from chiasm_registry import InputError, NoOptions, PluginError, TaskTable
 from chiasm_registry.errors import shown
+from chiasm_registry.guard import clean, guarded
+from chiasm_registry.outputs import NOTICE_CHARS, Notice
 from pydantic import BaseModel, ValidationError
 
 from .limits import Limits
@@ -46,6 +48,7 @@ class TaskOptions:
 
     of_task: Mapping[str, BaseModel]
     max_objects: int = MAX_OBJECTS
+    left_out: tuple[Notice, ...] = ()  # tasks whose options cannot be made, of those that nobody asked for by name
 
     @classmethod
     def shared(cls, table: TaskTable, names: Sequence[str], given: Mapping[str, Any]) -> TaskOptions:
@@ -59,9 +62,23 @@ class TaskOptions:
     @classmethod
     def of(cls, table: TaskTable, names: Sequence[str], given: Mapping[str, Any]) -> TaskOptions:
         """Each task takes those options that it declares."""
-        of_task = {name: task_options(table, name, given) for name in names}
-        limit = given.get("max_objects")
-        return cls(of_task, MAX_OBJECTS if limit is None else count_of(limit, "max_objects", 1, MOST_OBJECTS))
+        return cls({name: task_options(table, name, given) for name in names}, _limit(given))
+
+    @classmethod
+    def of_sound(cls, table: TaskTable, names: Sequence[str], given: Mapping[str, Any]) -> TaskOptions:
+        """The same, without the tasks whose own code cannot make its options."""
+        of_task, left_out = {}, []
+        for name in names:
+            try:
+                of_task[name] = task_options(table, name, given)
+            except PluginError as error:
+                left_out.append(Notice(text=clean(f"task {name!r} is left out: {error}", NOTICE_CHARS), task=name))
+        return cls(of_task, _limit(given), tuple(left_out))
+
+
+def _limit(given: Mapping[str, Any]) -> int:
+    limit = given.get("max_objects")
+    return MAX_OBJECTS if limit is None else count_of(limit, "max_objects", 1, MOST_OBJECTS)
 
 
 def task_names(table: TaskTable, task: str | Sequence[str], *, without_image: bool = False) -> tuple[str, ...]:
@@ -99,12 +116,27 @@ def task_options(table: TaskTable, name: str, given: Mapping[str, Any]) -> BaseM
     """The task's options with what of `given` it declares; None means its own default."""
     schema = table.by_name(name).spec.options
     own = {key: value for key, value in given.items() if key in schema.model_fields and value is not None}
-    try:
-        return schema(**own)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        key, fact = str(first["loc"][0]) if first["loc"] else "options", first["msg"]
-        raise InputError(f"{name}: option {shown(key, 40)} is {told(own.get(key))}; {shown(fact, 80)}") from None
+    if schema is NoOptions:
+        return schema()
+
+    def make() -> BaseModel | ValidationError:
+        try:
+            return schema(**own)
+        except ValidationError as error:
+            return error
+
+    outcome = guarded(make, f"the options of task {name!r}", schema.__module__)
+    made = outcome.value
+    if made is None:
+        raise PluginError(f"the options of task {name!r} cannot be made: {shown(outcome.fault, 120)}")
+    if isinstance(made, ValidationError):
+        first = made.errors(include_url=False, include_context=False, include_input=False)[0]
+        fact = clean(first["msg"], 80)
+        if not first["loc"]:
+            raise InputError(f"{name}: the options do not go together; {fact}")
+        key = str(first["loc"][0])
+        raise InputError(f"{name}: option {shown(key, 40)} is {told(own.get(key))}; {fact}")
+    return made
 
 
 _RANGES: Mapping[str, tuple[type, float, float]] = {
@@ -168,7 +200,8 @@ class Asking:
         check_threshold(threshold)
         chosen = sampling_of(sampling, limits.new_tokens)
         given = {"threshold": threshold, "max_objects": max_objects, "seed": sampling.get("seed")}
-        return cls(allowed, TaskOptions.of(table, allowed, given), chosen)
+        asked = TaskOptions.of_sound(table, allowed, given)
+        return cls(tuple(asked.of_task), asked, chosen)
 
 
 def _in_range(key: str, value: Any) -> bool | int | float:

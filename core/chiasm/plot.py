@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING
 
-from chiasm_registry.outputs import Points
+from chiasm_registry.outputs import Output, Points
 
 from .drawing.canvas import Canvas
 
@@ -39,11 +39,16 @@ def _draw_object(canvas: Canvas, thing: Object) -> None:
         canvas.box(thing.box.xyxy, thing.label, thing.score)
 
 
+def _draw(task: Task, output: Output, canvas: Canvas) -> bool:
+    """The task's own drawing of a copy of its output."""
+    return task.draw(canvas, output.model_copy(deep=True))
+
+
 def _drawn_by_tasks(result: Result, canvas: Canvas, tasks: Mapping[str, Task]) -> set[tuple[str, str]]:
     """The (task, phrase) pairs that a task drew; one that fails is drawn by core, and leaves no half of a drawing."""
     drawn = set()
     for name, outputs in result.outputs.items():
         for output in outputs:
-            if name in tasks and canvas.attempt(partial(tasks[name].draw, output=output)):
+            if name in tasks and canvas.attempt(partial(_draw, tasks[name], output), type(tasks[name]).__module__):
                 drawn.add((name, output.phrase))
     return drawn

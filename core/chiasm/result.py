@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from chiasm_registry.errors import InputError
 from chiasm_registry.geometry import Box, Mask
+from chiasm_registry.later import which_are_empty
 from chiasm_registry.outputs import Notice, Output, Picture, Score
 from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, SerializeAsAny
 
@@ -78,7 +79,8 @@ class Result(BaseModel):
     def missing(self) -> tuple[str, ...]:
         """The phrases that were looked for and not found: every output they have is empty."""
         outputs = [output for outputs in self.outputs.values() for output in outputs if output.phrase]
-        seen = {output.phrase for output in outputs if not output.is_empty()}
+        empty = zip(outputs, which_are_empty(outputs), strict=True)
+        seen = {output.phrase for output, is_empty in empty if not is_empty}
         return tuple(dict.fromkeys(output.phrase for output in outputs if output.phrase not in seen))
 
     @property
@@ -88,8 +90,13 @@ class Result(BaseModel):
         return tuple(output for output in outputs if isinstance(output, Picture))
 
     def to_json(self, *, indent: int | None = None) -> str:
-        """The result as JSON; masks are COCO run-length codes."""
-        return self.model_dump_json(indent=indent)
+        """The result as JSON; masks are COCO run-length codes.
+
+        An output whose class cannot write it is left out, and a notice says so.
+        """
+        from .result_json import write_result
+
+        return write_result(self, indent)
 
     @classmethod
     def from_json(cls, text: str | bytes, *, catalog: Catalog | None = None) -> Result:

@@ -1,4 +1,4 @@
-"""Reading a result's JSON: duplicate keys, NaN, other formats and values that do not fit the schema are refused."""
+"""A result's JSON. In reading, duplicate keys, NaN, other formats and values that do not fit the schema are refused."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import json
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chiasm_registry.errors import InputError, shown
-from chiasm_registry.outputs import Output, UnknownOutput
+from chiasm_registry.guard import clean, guarded
+from chiasm_registry.outputs import NOTICE_CHARS, Notice, Output, UnknownOutput
 from pydantic import BaseModel, ValidationError
 
 from .limits import LIMITS
@@ -17,6 +18,27 @@ if TYPE_CHECKING:
     from chiasm_registry.discovery import Catalog
 
 Schema = TypeVar("Schema", bound=BaseModel)
+
+
+def write_result(result: Result, indent: int | None = None) -> str:
+    """The result as JSON, without those outputs whose own class fails at being written."""
+    text, _ = _written(result, indent)
+    if text is not None:
+        return text
+    kept: dict[str, tuple[Output, ...]] = {}
+    notices = list(result.notices)
+    for task, outputs in result.outputs.items():
+        faults = [_written(output)[1] for output in outputs]
+        kept[task] = tuple(output for output, fault in zip(outputs, faults, strict=True) if not fault)
+        said = [f"task {task!r} gave an answer that cannot be written: {fault}" for fault in faults if fault]
+        notices += [Notice(text=clean(text, NOTICE_CHARS), task=task) for text in said]
+    return result.model_copy(update={"outputs": kept, "notices": tuple(notices)}).model_dump_json(indent=indent)
+
+
+def _written(value: BaseModel, indent: int | None = None) -> tuple[str | None, str]:
+    """The JSON of a value, or the fault of a plugin's own serializer."""
+    outcome = guarded(lambda: value.model_dump_json(indent=indent), "the writing of a result", type(value).__module__)
+    return outcome.value, outcome.fault or ""
 
 
 def read_result(text: str | bytes, catalog: Catalog | None = None) -> Result:

@@ -14,6 +14,8 @@ from .checkpoint import TaskFile
 from .checkpoint.later import Later
 from .routing.network import Network
 
+LARGEST = 1e4  # in a task's rows and embeddings, whose numbers are of the order of one
+
 
 def core_tensors(network: Network, dtype: torch.dtype) -> dict[str, Tensor]:
     """The backbone's tensors, each once: a head that is the embedding itself is left out."""
@@ -61,6 +63,9 @@ def fill_task(network: Network, file: TaskFile) -> None:
     wanted.update({f"decoder.{name}": tensor for name, tensor in decoder.items()})
     given.update({f"decoder.{name}": tensor for name, tensor in file.decoder.items()})
     _check(wanted, given, f"{file.name}.safetensors")
+    for name, tensor in given.items():  # what is fed to the language model, and reaches all that it says afterwards
+        if not name.startswith("decoder.") and float(tensor.abs().max()) > LARGEST:
+            raise CheckpointError(f"{file.name}.safetensors: {name} holds a number above {LARGEST:g}; train it anew")
     _copy(wanted, given)
 
 

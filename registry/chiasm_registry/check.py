@@ -12,7 +12,6 @@ import math
 import operator
 import pathlib
 import uuid
-from itertools import islice
 from typing import Any
 
 from pydantic import BaseModel
@@ -52,8 +51,9 @@ def check_output(
     _measure(answer, max_items)
     output: Output = schema.model_validate({**answer.model_dump(warnings=False), "phrase": phrase})
     output = _inside(output, size_hw)
-    # Core calls these two later, where no guard stands: a frozen value answers them the same way again.
-    for found in islice(output.found(), max_items + 1):
+    for number, found in enumerate(output.found()):
+        if number == max_items:
+            raise PluginError(f"found() yields more than {max_items} objects, which is the limit")
         _check_found(found, size_hw)
     if type(output.is_empty()) is not bool:
         raise PluginError("is_empty() must return True or False")

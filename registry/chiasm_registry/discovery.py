@@ -1,28 +1,27 @@
-"""Installed plugins -> Catalog: each with its status and the reason, whatever one of them does; loads no torch itself.
-
-The one place that reads the environment: `CHIASM_PLUGINS_ONLY` and `CHIASM_PLUGINS_BLOCK` hold names of plugins or
-distributions, separated by commas, and count where the caller names none.
-"""
+"""Installed plugins -> Catalog: each with its status and the reason, whatever one does; loads no torch itself."""
 
 from __future__ import annotations
 
-import os
+import traceback
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal, cast
 
 from .entrypoints import Claim, canonical, read_claims
 from .errors import PluginError, shown
-from .guard import clean, guarded
+from .guard import LOG, Outcome, clean, guarded, tell
 from .hooks import ENTRY_POINT_GROUP, PROJECT
+from .onefile import file_claim, import_file
 from .plugin import IncompatiblePluginError, MissingPluginError, import_plugin, tasks_of
+from .settings import Settings
 from .task import Task
 
 Status = Literal["ok", "failed", "conflict", "incompatible", "missing", "disabled"]
 
 REASON_CHARS = 200
 SLOW_IMPORT_S = 30.0
+TRACE_FRAMES = -8  # the innermost of a traceback
 
 
 @dataclass(frozen=True)
@@ -35,6 +34,11 @@ class PluginInfo:
     distribution: str
     version: str
     tasks: tuple[str, ...] = ()  # names of the tasks that it brings or, in a conflict, would bring
+    # where it is imported from, and which attribute of that is the plugin
+    module: str = field(default="", compare=False)
+    attribute: str = field(default="", compare=False)
+    path: str = field(default="", compare=False)  # of a one-file plugin
+    traceback: str = field(default="", compare=False, repr=False)  # of what it raised, for its author
 
 
 @dataclass(frozen=True)
@@ -74,26 +78,50 @@ class Catalog:
 class _Found:
     info: PluginInfo
     tasks: tuple[Task, ...] = field(default=())
+    error: BaseException | None = None
 
 
 def discover(
-    *, only: Collection[str] | None = None, block: Collection[str] = (), group: str = ENTRY_POINT_GROUP
+    *,
+    only: Collection[str] | None = None,
+    block: Collection[str] = (),
+    files: Collection[str] = (),
+    strict: bool | None = None,
+    group: str = ENTRY_POINT_GROUP,
 ) -> Catalog:
-    """Load the installed plugins, each behind a guard; `only` and `block` name plugins or distributions."""
-    only = only if only is not None else _listed("CHIASM_PLUGINS_ONLY")
-    block = block or _listed("CHIASM_PLUGINS_BLOCK") or ()
-    claims = read_claims(group)
+    """Load the installed plugins, each behind a guard; `only` and `block` name plugins or distributions.
+
+    `files` are paths of one-file plugins. `strict` makes the first plugin that is not ok, and not switched off, a
+    `PluginError` with the cause behind it. What is left out is as `Settings` has it.
+    """
+    said = Settings.read()
+    if said.trace:
+        tell()
+    only, block = said.only if only is None else only, block or said.block
+    claims = [*read_claims(group), *map(file_claim, files or said.files)]
     absent = sorted(set(only or ()) - {word for claim in claims for word in (claim.name, claim.distribution)})
     found = [_refused(claim, claims, only, block) or _try(claim) for claim in claims]
     missing = [
         _Found(PluginInfo(shown(name), "missing", "it was asked for and is not installed", "", "")) for name in absent
     ]
-    return _catalog([*_settled(found), *missing])
+    settled = [*_settled(found), *missing]
+    if said.strict if strict is None else strict:
+        _refuse_broken(settled)
+    return _catalog(settled)
 
 
-def _listed(variable: str) -> list[str] | None:
-    text = os.environ.get(variable)
-    return None if text is None else [word.strip() for word in text.split(",") if word.strip()]
+def claimed(group: str = ENTRY_POINT_GROUP) -> tuple[PluginInfo, ...]:
+    """Every plugin that says it is there, by its metadata and path alone; nothing is imported."""
+    claims = [*read_claims(group), *map(file_claim, Settings.read().files)]
+    return tuple(_found(claim, "disabled", claim.fault).info for claim in claims)
+
+
+def _refuse_broken(found: Sequence[_Found]) -> None:
+    for one in found:
+        if one.info.status not in ("ok", "disabled"):
+            raise PluginError(
+                shown(f"plugin {one.info.name!r} is {one.info.status}: {one.info.reason}", REASON_CHARS)
+            ) from one.error
 
 
 def _catalog(found: Sequence[_Found]) -> Catalog:
@@ -129,7 +157,7 @@ def _refused(
         return _found(
             claim, "conflict", f"the plugin name {claim.name!r} is claimed by {_both(claim.distribution, rivals)}"
         )
-    return _found(claim, "failed", claim.fault) if claim.fault else None
+    return _found(claim, cast(Status, claim.status), claim.fault) if claim.fault else None
 
 
 def _both(one: str, rivals: Iterable[str]) -> str:
@@ -137,19 +165,33 @@ def _both(one: str, rivals: Iterable[str]) -> str:
 
 
 def _try(claim: Claim) -> _Found:
-    def load() -> tuple[Status, str, tuple[Task, ...]]:
-        try:
-            return "ok", "", tasks_of(import_plugin(claim.module, claim.attribute, claim.distribution))
-        except IncompatiblePluginError as error:
-            return "incompatible", str(error), ()
-        except MissingPluginError as error:
-            return "missing", str(error), ()
+    def load() -> object:
+        if claim.path:
+            return import_file(claim.path, claim.module)
+        return import_plugin(claim.module, claim.attribute, claim.distribution)
 
-    outcome = guarded(load, f"the import of plugin {claim.name!r}", claim.module, SLOW_IMPORT_S)
-    status, reason, tasks = outcome.value or ("failed", outcome.fault or "", ())
-    if outcome.changed and not reason:
-        reason = f"its import changed the {', '.join(outcome.changed)}; put back"
-    return _found(claim, status, reason, tasks)
+    # Two guards: what the import changed is put back before the hook is asked.
+    imported = guarded(load, f"the import of plugin {claim.name!r}", claim.module, SLOW_IMPORT_S)
+    LOG.info("plugin %r: imported in %.3f s", claim.name, imported.seconds)
+    if imported.fault is not None:
+        return _failed(claim, imported)
+    asked = guarded(lambda: tasks_of(imported.value), f"the hook of plugin {claim.name!r}", claim.module, SLOW_IMPORT_S)
+    if asked.value is None:
+        return _failed(claim, asked)
+    changed, left = (*imported.changed, *asked.changed), (*imported.left, *asked.left)
+    reason = f"its import left {left[0]} behind" if left else ""
+    if changed:
+        reason = f"its import changed the {', '.join(dict.fromkeys(changed))}; put back"
+    return _found(claim, "ok", reason, asked.value)
+
+
+def _failed(claim: Claim, outcome: Outcome[Any]) -> _Found:
+    status: Status = "failed"
+    if isinstance(outcome.error, IncompatiblePluginError):
+        status = "incompatible"
+    if isinstance(outcome.error, MissingPluginError):
+        status = "missing"
+    return _found(claim, status, outcome.fault or "", error=outcome.error)
 
 
 def _try_object(plugin: object) -> _Found:
@@ -159,10 +201,23 @@ def _try_object(plugin: object) -> _Found:
     return _found(claim, "failed" if outcome.value is None else "ok", outcome.fault or "", outcome.value or ())
 
 
-def _found(claim: Claim, status: Status, reason: str, tasks: tuple[Task, ...] = ()) -> _Found:
+def _found(
+    claim: Claim, status: Status, reason: str, tasks: tuple[Task, ...] = (), error: BaseException | None = None
+) -> _Found:
+    LOG.info("plugin %r: %s %s", claim.name, status, reason)
     names = tuple(task.spec.name for task in tasks)
-    info = PluginInfo(claim.name, status, clean(reason, REASON_CHARS), claim.distribution, claim.version, names)
-    return _Found(info, tasks)
+    home = (claim.module, claim.attribute, claim.path)
+    about = (claim.distribution, claim.version, names, *home, _traceback(error))
+    return _Found(PluginInfo(claim.name, status, clean(reason, REASON_CHARS), *about), tasks, error)
+
+
+def _traceback(error: BaseException | None) -> str:
+    if error is None or isinstance(error, PluginError):  # ours: the reason says it all
+        return ""
+    try:
+        return "".join(traceback.format_exception(error, limit=TRACE_FRAMES))
+    except Exception:  # a plugin's own class may even fail at being printed
+        return ""
 
 
 def _settled(found: Sequence[_Found]) -> list[_Found]:

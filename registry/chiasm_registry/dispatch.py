@@ -12,7 +12,7 @@ from functools import partial
 
 from .check import check_answers, check_output
 from .contract import Decoder, Route, Scene
-from .guard import clean, fault_text, guarded
+from .guard import LOG, clean, fault_text, guarded
 from .outputs import NOTICE_CHARS, Notice, Output
 from .spec import TaskSpec
 from .table import TaskTable
@@ -91,9 +91,12 @@ def _decoded(
         pairs = zip(check_answers(found, len(routes)), routes, strict=True)
         return [_checked(partial(check, answer, phrase=route.phrase), spec.name, home) for answer, route in pairs]
 
+    LOG.info("%s: %d phrases to %s.%s", spec.token, len(routes), home, type(decoder).__name__)
     with torch.no_grad():  # outside the guard, so that a decoder that switches gradients on is seen
         outcome = guarded(run, f"the decoder of task {spec.name!r}", home, time_limit_s)
+    LOG.info("%s: %s in %.3f s", spec.token, outcome.fault or "answered", outcome.seconds)
     remarks = [f"changed the {', '.join(outcome.changed)}; put back"] if outcome.changed else []
+    remarks += [f"left {outcome.left[0]} behind"] if outcome.left else []
     if time_limit_s is not None and outcome.seconds > time_limit_s:
         remarks.append(f"took {outcome.seconds:.1f} s, more than its limit of {time_limit_s:g} s")
     if notices is not None:

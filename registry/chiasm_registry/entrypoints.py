@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import Distribution, distributions
 
 from .errors import shown
+from .hooks import PROJECT
+from .requirements import Grievance, grievance
 
 _VALUE = re.compile(r"\s*(?P<module>\w+(\.\w+)*)\s*(:\s*(?P<attribute>\w+(\.\w+)*)\s*)?(\[.*\])?\s*")
 
 
 @dataclass(frozen=True)
 class Claim:
-    """One entry point as its distribution declares it; `fault` says why it cannot be followed."""
+    """One plugin as its distribution or its path declares it.
+
+    `fault` says why it cannot be followed, `status` is what it has for that; `path` is that of a one-file plugin.
+    """
 
     name: str
     module: str
@@ -22,6 +27,8 @@ class Claim:
     distribution: str
     version: str
     fault: str = ""
+    status: str = "failed"
+    path: str = ""
 
 
 def read_claims(group: str) -> list[Claim]:
@@ -51,7 +58,18 @@ def _claims(distribution: Distribution, group: str) -> list[Claim]:
         entries = list(distribution.entry_points.select(group=group))
     except Exception:
         return [Claim(name, "", "", name, version, "its entry_points.txt cannot be read; reinstall it")]
-    return list(_read(((entry.name, entry.value) for entry in entries), name, version))
+    claims = list(_read(((entry.name, entry.value) for entry in entries), name, version))
+    if canonical(name) == PROJECT:
+        return claims
+    found = _grievance(distribution)
+    return [replace(claim, status=found[0], fault=found[1]) for claim in claims] if found else claims
+
+
+def _grievance(distribution: Distribution) -> Grievance | None:
+    try:
+        return grievance(distribution)
+    except Exception:
+        return "failed", "its metadata cannot be read; reinstall it"
 
 
 def _read(entries: Iterator[tuple[str, str]], distribution: str, version: str) -> Iterator[Claim]:

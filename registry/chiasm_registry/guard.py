@@ -16,12 +16,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from .errors import ChiasmError, shown
+from .errors import ChiasmError, PluginError, shown
+from .leftovers import Leftovers
 from .state import Snapshot
 
 T = TypeVar("T")
@@ -30,6 +31,20 @@ LOG = logging.getLogger("chiasm.plugins")
 
 # The state compared is the process's own: two guarded calls at once could not be told apart.
 _ONE_AT_A_TIME = threading.RLock()
+PATIENCE_S = 0.5  # before a waiting thread looks whether it waits for itself
+
+
+@dataclass(frozen=True)
+class _Running:
+    """A guarded call while it runs."""
+
+    what: str
+    package: str
+    thread: int
+    threads: frozenset[threading.Thread]  # those that were there before it; a number may be used again
+
+
+_RUNNING: list[_Running] = []  # at most one: the call that has the lock
 
 
 @dataclass(frozen=True)
@@ -40,26 +55,42 @@ class Outcome(Generic[T]):
     fault: str | None
     changed: tuple[str, ...]  # names of process-wide state that the call had changed; all of it is put back
     seconds: float
+    error: BaseException | None = None  # behind the fault
+    left: tuple[str, ...] = ()  # what it left behind in the process
 
 
 def guarded(call: Callable[[], T], what: str, home: str, time_limit_s: float | None = None) -> Outcome[T]:
     """Run foreign code of the module `home`; only KeyboardInterrupt comes through. `what` names it in the log."""
-    value, fault = None, None
-    with _ONE_AT_A_TIME, _watched(what, time_limit_s):
-        before = Snapshot()
+    value, fault, raised = None, None, None
+    with _alone(what, home), _watched(what, time_limit_s):
+        before, there, own = Snapshot(), Leftovers(home), os.getpid()
         started = time.perf_counter()
         try:
-            with contextlib.redirect_stdout(_Aside()):
+            with _silent():
                 value = call()
         except KeyboardInterrupt:
             raise
         except BaseException as error:
-            fault = fault_text(error, home)
+            fault, raised = fault_text(error, home), error
             LOG.debug("%s failed", what, exc_info=True)
         finally:
+            if os.getpid() != own:  # a copy of this process that the call made: it is nobody's host
+                os._exit(0)
             seconds = time.perf_counter() - started
-            changed = before.put_back()
-    return Outcome(value, fault, changed, seconds)
+            changed, left = before.put_back(home), there.new()
+    for deed, things in (("changed the", changed), ("left behind", left)):
+        if things:
+            LOG.info("%s %s %s", what, deed, ", ".join(things))
+    return Outcome(value, fault, changed, seconds, raised, left)
+
+
+def tell() -> None:
+    """Let everything that plugins do be told on stderr, once."""
+    if not LOG.handlers:
+        told = logging.StreamHandler()
+        told.setFormatter(logging.Formatter("chiasm.plugins: %(message)s"))
+        LOG.addHandler(told)
+    LOG.setLevel(logging.DEBUG)
 
 
 def fault_text(error: BaseException, home: str) -> str:
@@ -88,6 +119,56 @@ class _Aside(io.TextIOBase):
 
     def flush(self) -> None:
         sys.stderr.flush()
+
+
+@contextlib.contextmanager
+def _silent() -> Iterator[None]:
+    """Standard output is out of reach, by either of its names."""
+    kept = sys.__stdout__
+    with contextlib.redirect_stdout(_Aside()):
+        sys.__stdout__ = sys.stdout  # type: ignore[misc, assignment]
+        try:
+            yield
+        finally:
+            sys.__stdout__ = kept  # type: ignore[misc]
+
+
+@contextlib.contextmanager
+def _alone(what: str, home: str) -> Iterator[None]:
+    """One guarded call at a time; foreign code that calls back, from its own thread too, is refused and never waits."""
+    while not _ONE_AT_A_TIME.acquire(timeout=PATIENCE_S):
+        running = next(iter(_RUNNING), None)
+        if running is not None and _is_its_thread(running):
+            raise PluginError(f"a thread of {running.what} called the platform back; it may only answer")
+    try:
+        if _RUNNING:
+            raise PluginError(f"{_RUNNING[0].what} called the platform back; it may only answer")
+        threads = frozenset(threading.enumerate())
+        _RUNNING.append(_Running(what, home.split(".")[0], threading.get_ident(), threads))
+        try:
+            yield
+        finally:
+            _RUNNING.clear()
+    finally:
+        _ONE_AT_A_TIME.release()
+
+
+def _is_its_thread(running: _Running) -> bool:
+    """Whether the current thread was started during the call, runs its package's code, and the call waits for it."""
+    if threading.current_thread() in running.threads or not _is_waiting(running.thread):
+        return False
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if str(frame.f_globals.get("__name__", "")).split(".")[0] == running.package:
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _is_waiting(thread: int) -> bool:
+    """Whether a thread stands in a join, or in another lock of Python's."""
+    frame = sys._current_frames().get(thread)
+    return frame is not None and frame.f_globals.get("__name__") == threading.__name__
 
 
 @contextlib.contextmanager

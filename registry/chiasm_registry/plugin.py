@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import reduce
 from importlib import import_module
+from inspect import getattr_static
 from typing import Any
 
 import pluggy
@@ -15,6 +16,7 @@ from .spec import API_VERSION, TaskSpec
 from .task import Task
 
 HOOK = "chiasm_tasks"
+MAX_TASKS = 64  # of one plugin
 
 
 class IncompatiblePluginError(PluginError):
@@ -43,6 +45,8 @@ def import_plugin(module: str, attribute: str, distribution: str) -> object:
 def tasks_of(plugin: object) -> tuple[Task, ...]:
     """The checked tasks of a plugin, all or none; a Task stands for a plugin that brings just it."""
     tasks: Sequence[Any] = [plugin] if isinstance(plugin, Task) else _ask(plugin)
+    if len(tasks) > MAX_TASKS:
+        raise PluginError(f"its {HOOK}() returned {len(tasks)} tasks; {MAX_TASKS} are the most")
     for task in tasks:
         _check_task(task)
     _refuse_doubles([task.spec for task in tasks])
@@ -76,7 +80,8 @@ def _ask(plugin: object) -> Sequence[Any]:
 def _check_task(task: object) -> None:
     if not isinstance(task, Task):
         raise PluginError(f"its {HOOK}() returned a {shown(type(task).__name__, 40)} where a Task must stand")
-    spec = getattr(task, "spec", None)
+    # Read again and again later, where no guard stands: nothing may compute it anew each time.
+    spec = getattr_static(task, "spec", None)
     if type(spec) is not TaskSpec:
         raise PluginError(f"its task {shown(type(task).__name__, 40)} has no `spec` that is a TaskSpec")
     # Declared without validation (model_construct), a spec could hold anything.

@@ -10,13 +10,17 @@ import random
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pluggy
 
 _UNKNOWN = object()
+_SHARED = ("environment", "filters of warnings")
+_SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGCHLD", "SIGALRM", "SIGPIPE")
 
 
 @dataclass(frozen=True)
@@ -34,13 +38,22 @@ class Snapshot:
 
     def __init__(self) -> None:
         self._held = {probe.name: probe.read() for probe in _probes()}
+        self._modules = len(sys.modules)
 
-    def put_back(self) -> tuple[str, ...]:
-        """Restore what is different now; the names of what was."""
+    def put_back(self, home: str = "") -> tuple[str, ...]:
+        """Restore what is different now; the names of what was.
+
+        A library that the code of `home` was the first to import has its own way with warnings and with the
+        environment, and nothing would tell who it was: these two then stay as they are.
+        """
         changed = []
+        new = list(sys.modules)[self._modules :]
+        imported = any("." not in name and name != home.split(".")[0] for name in new)
         for probe in _probes():
             value = self._held.get(probe.name, probe.fresh)
-            if value is not _UNKNOWN and probe.read() != value:
+            if value is _UNKNOWN or (imported and probe.name in _SHARED):
+                continue
+            if probe.read() != value:
                 probe.write(value)
                 changed.append(probe.name)
         return tuple(changed)
@@ -51,8 +64,18 @@ def _probes() -> Iterator[Probe]:
     yield Probe("random generator of Python", random.getstate, random.setstate)
     yield Probe("sys.excepthook", lambda: sys.excepthook, lambda hook: setattr(sys, "excepthook", hook))
     yield Probe("registration of pluggy", lambda: pluggy.PluginManager.register, _set_register)
+    yield Probe(
+        "threading.excepthook", lambda: threading.excepthook, lambda hook: setattr(threading, "excepthook", hook)
+    )
+    yield Probe("recursion limit", sys.getrecursionlimit, sys.setrecursionlimit)
+    yield Probe("path of imports", lambda: list(sys.path), lambda paths: sys.path.__setitem__(slice(None), paths))
+    yield Probe("environment", lambda: dict(os.environ), _set_environment)
+    yield Probe("filters of warnings", lambda: list(warnings.filters), _set_filters)
+    yield Probe("umask", _umask, os.umask)
     if threading.current_thread() is threading.main_thread():
-        yield Probe("handler of SIGINT", lambda: signal.getsignal(signal.SIGINT), _handle_interrupts)
+        for name in _SIGNALS:
+            if number := getattr(signal, name, None):
+                yield Probe(f"handler of {name}", partial(signal.getsignal, number), partial(_handle, number))
     if numpy := sys.modules.get("numpy"):
         yield Probe("numpy's error settings", numpy.geterr, lambda settings: numpy.seterr(**settings))
     if numpy_random := sys.modules.get("numpy.random"):
@@ -102,9 +125,26 @@ def _set_register(register: Any) -> None:
     pluggy.PluginManager.register = register  # type: ignore[method-assign]
 
 
-def _handle_interrupts(handler: Any) -> None:
+def _handle(number: int, handler: Any) -> None:
     if handler is not None:  # None: it was set outside Python and cannot be put back
-        signal.signal(signal.SIGINT, handler)
+        signal.signal(number, handler)
+
+
+def _umask() -> int:
+    mask = os.umask(0o077)  # there is no way of reading it but setting it
+    os.umask(mask)
+    return mask
+
+
+def _set_environment(variables: dict[str, str]) -> None:
+    for name in set(os.environ) - set(variables):
+        del os.environ[name]
+    os.environ.update(variables)
+
+
+def _set_filters(filters: Any) -> None:
+    warnings.filters[:] = filters  # type: ignore[index]  # a list, whatever its annotation says
+    warnings._filters_mutated()  # type: ignore[attr-defined]  # else what was decided by the old ones stays
 
 
 def _numpy_state(numpy_random: Any) -> tuple[Any, ...]:

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from chiasm.options import TaskOptions, allowed_tasks, listed, sampling_of, task_names, task_options, told
 from chiasm.routing.sampling import Sampling
-from chiasm_registry import InputError, TaskTable
-from core.tiny import BoxOptions, LevelOptions, fakes
+from chiasm_registry import InputError, PluginError, TaskTable
+from core.tiny import BoxOptions, LevelOptions, LevelTask, fakes, picture, tiny_model
+from pydantic import BaseModel, model_validator
 
 TABLE = TaskTable.build(fakes())
 
@@ -82,3 +83,22 @@ def test_a_list_is_a_list() -> None:
     for wrong in ("ab", b"ab", {"a": 1}, 5, None, iter("ab")):
         with pytest.raises(InputError, match="names must be a list"):
             listed(wrong, "names")
+
+
+def test_a_task_whose_own_code_cannot_make_its_options_costs_the_others_nothing() -> None:
+    class Broken(BaseModel):
+        @model_validator(mode="after")
+        def check(self) -> Broken:
+            raise SystemExit(0)
+
+    class BrokenTask(LevelTask):
+        spec = LevelTask.spec.model_copy(update={"name": "broken", "token": "[BROKEN]", "options": Broken})
+
+    model = tiny_model([*fakes(), BrokenTask()])
+    result = model.ask(picture(), "Find the dog.", max_new_tokens=2)
+    assert [n.text for n in result.notices if n.task == "broken"] == [
+        "task 'broken' is left out: the options of task 'broken' cannot be made: SystemExit at test_options.py:"
+        + str(Broken.check.__code__.co_firstlineno + 2)
+    ]
+    with pytest.raises(PluginError, match="the options of task 'broken' cannot be made"):
+        model.run("broken", picture(), ["dog"])

@@ -15,7 +15,7 @@ from textwrap import dedent, indent
 
 import pluggy
 import pytest
-from chiasm_registry import Catalog, Output, PluginError, PluginInfo, Task, TaskSpec, discover, hookimpl
+from chiasm_registry import Catalog, Output, PluginError, PluginInfo, Task, TaskSpec, TaskTable, discover, hookimpl
 
 GROUP = "test.plugins"
 COUNT = itertools.count()
@@ -188,16 +188,18 @@ def test_one_plugin_name_in_two_distributions_is_a_conflict_of_both(install: Ins
 
 
 @pytest.mark.parametrize(("first", "second"), [(("one", "A"), ("one", "B")), (("one", "A"), ("two", "A"))])
+@pytest.mark.parametrize("order", ["xyz", "zyx"])
 def test_one_task_name_or_token_in_two_plugins_is_a_conflict_of_both(
-    install: Install, first: tuple[str, str], second: tuple[str, str]
+    install: Install, first: tuple[str, str], second: tuple[str, str], order: str
 ) -> None:
-    install("x", sound(*first))
-    install("y", sound(*second))
-    install("z", sound("third", "THIRD"))
+    tasks = {"x": first, "y": second, "z": ("third", "THIRD")}
+    for name in order:
+        install(name, sound(*tasks[name]))
     catalog = discover(group=GROUP)
     assert [info.status for info in catalog.plugins] == ["conflict", "conflict", "ok"]
     assert all("acme-x and acme-y" in info.reason for info in catalog.plugins[:2])
     assert list(catalog.tasks) == ["third"]
+    assert TaskTable.build(catalog.tasks.values()).tokens == ("[THIRD]",)
 
 
 @pytest.mark.parametrize(

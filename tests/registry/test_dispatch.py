@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import re
@@ -258,6 +259,14 @@ def test_a_slow_decoder_is_named_and_its_answer_is_kept() -> None:
     (answer,) = answers({"bad": Bad(slow)}, [route("bad", "cat")], time_limit_s=0.01, notices=notices)
     assert isinstance(answer, Broken)
     assert re.fullmatch(r"task 'bad' took 0\.\d s, more than its limit of 0\.01 s", notices[0].text)
+
+
+def test_the_trace_tells_which_decoder_got_which_token(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "chiasm.plugins"):
+        answers({"bad": Bad(lambda s, r: [boxes(1), boxes(0)])}, [route("bad", "a"), route("bad", "b")])
+    first, second = caplog.messages
+    assert first == f"[BAD]: 2 phrases to {__name__}.Bad"
+    assert re.fullmatch(r"\[BAD\]: answered in \d+\.\d{3} s", second)
 
 
 def test_what_a_decoder_prints_goes_to_stderr(capsys: pytest.CaptureFixture[str]) -> None:

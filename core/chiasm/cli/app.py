@@ -19,6 +19,7 @@ from typing import Annotated
 import typer
 
 from .errors import guarded
+from .plugin_flags import Block, Files, Only, Strict, Trace, in_front, set_for_this_run
 
 COMMANDS = {
     "predict": "chiasm.cli.predict",
@@ -60,7 +61,7 @@ def run(arguments: Sequence[str]) -> int:
 def _invoke(arguments: Sequence[str]) -> None:
     # Not typer's own main(): it prints boxes of several lines, and leaves with 1 when the reader of stdout is gone.
     command = typer.main.get_command(build())
-    with command.make_context("chiasm", list(arguments)) as context:
+    with command.make_context("chiasm", in_front(arguments)) as context:
         command.invoke(context)
 
 
@@ -73,8 +74,16 @@ def _version(wanted: bool) -> None:
 
 
 def _chiasm(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
+    only: Only = None,
+    block: Block = None,
+    files: Files = None,
+    strict: Strict = False,
+    trace: Trace = False,
 ) -> None:
     """One model says what it sees; plugins show it."""
+    if any((only is not None, block, files, strict, trace)):
+        set_for_this_run(context, only, block, files, strict, trace)

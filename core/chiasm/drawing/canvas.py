@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from chiasm_registry.errors import InputError, shown
+from chiasm_registry.guard import guarded
 from PIL import Image, ImageDraw
 
+from ..limits import LIMITS
 from .fonts import Font, font_for
 from .palette import INK, Colour, colours_by_label, text_on
 from .shapes import Paint, disc, faded, outline, put_frame, rounded
@@ -80,15 +82,13 @@ class Canvas:
         """A tag alone, its upper left corner at (x, y)."""
         self._marks.append(Mark(text, shown(text, _LABEL_CHARS), self._area((x, y, x, y))))
 
-    def attempt(self, draw: Callable[[Canvas], bool]) -> bool:
+    def attempt(self, draw: Callable[[Canvas], bool], home: str = "") -> bool:
         """Let a plugin draw; when it answers False or fails, none of its marks stay and the answer is False."""
-        before = len(self._marks)
-        try:
-            done = draw(self) is True
-        except Exception:  # whatever a plugin raises, the picture is still drawn, by core
-            done = False
+        before, asked = list(self._marks), self._asked
+        outcome = guarded(lambda: draw(self) is True, "the drawing of an output", home)
+        done = outcome.value is True and len(self._marks) <= len(before) + LIMITS.items
         if not done:
-            del self._marks[before:]
+            self._marks, self._asked = before, asked
         return done
 
     def picture(self) -> Image.Image:

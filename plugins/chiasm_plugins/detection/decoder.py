@@ -145,6 +145,8 @@ class DetectionDecoder(nn.Module):
     @torch.no_grad()
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Boxes]:
         """Boxes of every route, best first, none below the threshold."""
+        if not routes:
+            return []
         if "located" not in scene.memo:
             scene.memo["located"] = self.locate([m[None] for m in scene.maps])
         located: Located = scene.memo["located"]

@@ -91,6 +91,8 @@ class SegmentationDecoder(nn.Module):
     @torch.no_grad()
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Masks]:
         """Masks of every route: one a box, one a set of points, or one of all that the phrase means."""
+        if not routes:
+            return []
         view = scene.maps[0].shape[-1] * self.strides[0]
         present = [1.0] * len(routes)
         if self.large is None:

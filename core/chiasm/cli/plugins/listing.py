@@ -10,22 +10,14 @@ import typer
 
 COLUMNS = ("name", "status", "reason", "distribution", "version")
 
-app = typer.Typer(no_args_is_help=True)
 
-
-@app.callback()
-def plugins() -> None:
-    """What the platform can do here: the installed plugins."""
-
-
-@app.command("list")
 def list_plugins(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout, an object a plugin.")] = False,
 ) -> None:
     """List the plugins with their status: ok, failed, conflict, incompatible, missing or disabled."""
-    from chiasm_registry import discover
+    from chiasm_registry.survey import survey
 
-    rows = [{column: str(getattr(plugin, column)) for column in COLUMNS} for plugin in discover().plugins]
+    rows = [{column: str(getattr(plugin, column)) for column in COLUMNS} for plugin in survey().plugins]
     typer.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else as_text(rows))
 
 
