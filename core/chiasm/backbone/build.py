@@ -85,7 +85,19 @@ def put(
 def _ahead(work: Callable[[str], Tensor], names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
     """Each name with its tensor, in order; two threads work a little ahead, as reading and checking wait for memory."""
     with ThreadPoolExecutor(_THREADS) as pool:
+        if not _torch_works_in(pool):
+            yield from ((name, work(name)) for name in names)
+            return
         waiting: deque[Future[Tensor]] = deque()
         for k, name in enumerate(names):
             waiting.extend(pool.submit(work, names[j]) for j in range(k + len(waiting), min(k + _AHEAD, len(names))))
             yield name, waiting.popleft().result()
+
+
+def _torch_works_in(pool: ThreadPoolExecutor) -> bool:
+    """Not in a forked copy of a process whose torch was told a number of threads: there a new thread's first use fails."""
+    try:
+        pool.submit(torch.get_num_threads).result()
+    except RuntimeError:
+        return False
+    return True
