@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from .checkpoint import TaskFile
 from .checkpoint.later import Later
 from .routing.network import Network
+from .routing.rows import TaskRow
 
 LARGEST = 1e4  # in a task's rows and embeddings, whose numbers are of the order of one
 
@@ -67,6 +68,14 @@ def fill_task(network: Network, file: TaskFile) -> None:
         if not name.startswith("decoder.") and float(tensor.abs().max()) > LARGEST:
             raise CheckpointError(f"{file.name}.safetensors: {name} holds a number above {LARGEST:g}; train it anew")
     _copy(wanted, given)
+
+
+@torch.no_grad()
+def fill_row(row: TaskRow, file: TaskFile) -> None:
+    """The rows and embeddings of a task whose decoder is not here."""
+    file.check(embeddings=len(row.vectors), width=row.vectors.shape[1])
+    for own, stored in ((row.input, file.rows_input), (row.output, file.rows_output), (row.vectors, file.vectors)):
+        own.copy_(stored)
 
 
 def start_tasks(network: Network, names: Sequence[str]) -> None:

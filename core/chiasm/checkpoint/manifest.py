@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from typing import Annotated, Any
 
@@ -21,6 +22,7 @@ KEPT = re.compile(
     r"official-((config|generation_config|preprocessor_config|tokenizer_config|special_tokens_map|added_tokens|vocab|"
     r"tokenizer)\.json|merges\.txt|tokenizer\.model)"
 )
+CORE_ID = re.compile(r"[0-9a-f]{16}")
 # What may lie beside the listed files: words for people, and what tools for versions leave.
 BESIDE = frozenset({"README.md", "LICENSE", "MODEL_CARD.md", ".gitattributes", ".git", ".cache"})
 
@@ -65,6 +67,11 @@ class Manifest(_Strict):
     def core_files(self) -> tuple[str, ...]:
         """The file or the shards of the core, in order."""
         return tuple(sorted(name for name in self.files if CORE.fullmatch(name)))
+
+    @property
+    def core_id(self) -> str:
+        """Tells one core's weights from all others: a task learns on one core, and fits that one alone."""
+        return hashlib.sha256("".join(self.files[name].sha256 for name in self.core_files).encode()).hexdigest()[:16]
 
     def json_bytes(self) -> bytes:
         """As it stands in the folder."""

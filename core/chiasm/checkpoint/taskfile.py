@@ -17,13 +17,13 @@ from pydantic import ValidationError
 from ..files import write_whole
 from ..strict_json import parse_object
 from .files import read_file
-from .manifest import TaskEntry
+from .manifest import CORE_ID, TaskEntry
 from .tensors import read_tensors, tensor_chunks
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-_KEY = "chiasm.task"
+_KEY, _CORE = "chiasm.task", "chiasm.core"
 _ROWS_INPUT, _ROWS_OUTPUT, _VECTORS, _DECODER = "rows.input", "rows.output", "embeddings", "decoder."
 
 
@@ -41,6 +41,7 @@ class TaskFile:
     rows_output: Tensor  # (1, D) the token's row of the head
     vectors: Tensor  # (K, D) the task embeddings
     decoder: Mapping[str, Tensor] = field(default_factory=dict)
+    core: str = ""  # `Manifest.core_id` of the core that it was trained on, where the file says it
 
     @property
     def entry(self) -> TaskEntry:
@@ -77,7 +78,8 @@ def task_chunks(task: TaskFile) -> Iterator[bytes | memoryview]:
     task.check()
     tensors = {_ROWS_INPUT: task.rows_input, _ROWS_OUTPUT: task.rows_output, _VECTORS: task.vectors}
     tensors |= {_DECODER + key: tensor for key, tensor in task.decoder.items()}
-    yield from tensor_chunks(tensors, {_KEY: json.dumps(task.entry.model_dump())}, f"task '{task.name}'")
+    said = {_KEY: json.dumps(task.entry.model_dump())} | ({_CORE: task.core} if task.core else {})
+    yield from tensor_chunks(tensors, said, f"task '{task.name}'")
 
 
 def parse_task_file(data: bytearray, name: str) -> TaskFile:
@@ -95,7 +97,12 @@ def parse_task_file(data: bytearray, name: str) -> TaskFile:
     decoder = {key.removeprefix(_DECODER): tensor for key, tensor in tensors.items() if key.startswith(_DECODER)}
     if len(decoder) != len(tensors) or len(rows) != 3:
         raise CheckpointError(f"{name} must hold {_ROWS_INPUT}, {_ROWS_OUTPUT}, {_VECTORS} and {_DECODER}* alone")
-    return TaskFile(**entry.model_dump(), rows_input=rows[0], rows_output=rows[1], vectors=rows[2], decoder=decoder)
+    core = metadata.get(_CORE, "")
+    if core and not CORE_ID.fullmatch(core):
+        raise CheckpointError(f"{name} has a task manifest that is not valid: look at '{_CORE}'")
+    return TaskFile(
+        **entry.model_dump(), rows_input=rows[0], rows_output=rows[1], vectors=rows[2], decoder=decoder, core=core
+    )
 
 
 def write_task_file(path: str | os.PathLike[str], task: TaskFile) -> None:

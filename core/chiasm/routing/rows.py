@@ -69,6 +69,10 @@ class Rows(nn.Module):
         k = token - self.base
         return self.names[k] if 0 <= k < len(self.names) else None
 
+    def learn(self) -> bool:
+        """Whether any routing token still learns when it is said."""
+        return any(row.output.requires_grad for row in self._rows())
+
     def embed(self, ids: Tensor, base: Tensor) -> Tensor:
         """(B, L) ids of the whole space to (B, L, D); `base` is the (B, L, D) lookup of ids clamped below V."""
         if not self.tasks:

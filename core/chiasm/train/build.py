@@ -49,6 +49,7 @@ class Build:
     dataset: Dataset[Item]
     collate: Callable[[Sequence[Item]], dict[str, Any]]
     save: Callable[[nn.Module, Path], None]
+    file: str | None = None
 
 
 def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None) -> Build:
@@ -66,8 +67,7 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
     trainee = make_trainee(model, config, records, pictures, report)
     names = sorted({thing.name for record in records for thing in record.objects})
     learning = {name: task for name, task in trainee.tasks.items() if name in trainee.trained}
-    specs = [task.spec for task in trainee.tasks.values()]
-    composer = Composer(names, records, mix, mixture.branches, specs)
+    composer = Composer(names, records, mix, mixture.branches, trainee.known, trainee.trained)
     writer = Writer(
         trainee.tokenizer,
         find_template(model.template),
@@ -81,6 +81,7 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
         dataset=_items(config, mixture, records, composer, writer, learning, settings, bank),
         collate=partial(collate, pad=trainee.step.markers.end, source=settings.source),
         save=trainee.save,
+        file=trainee.file,
     )
 
 

@@ -77,6 +77,7 @@ class TrainConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     run: RunConfig
     initial: str | None = None
+    alone: str | None = None  # the one task that learns, beside a core and other tasks that stay as they are
 
     def fixed(self) -> dict[str, Any]:
         """The part that must be the same when a run goes on from a checkpoint, as JSON values."""

@@ -5,13 +5,15 @@ Item i of a run depends on the seed and on i alone, so that a run can be resumed
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import torch
-from chiasm_registry import Sample, Task
+from chiasm_registry import ChiasmError, Sample, Task, TrainingError
+from chiasm_registry.errors import shown
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -154,7 +156,7 @@ class Items(Dataset[Item]):
         targets, phrases = {}, {}
         for name, task in self.tasks.items():
             said = [said for task_name, said in row.routed if task_name == name]
-            targets[name] = list(task.targets(_sample(view, said, shapes, self._stretch(view)))) if said else []
+            targets[name] = _targets(task, _sample(view, said, shapes, self._stretch(view))) if said else []
             phrases[name] = [one.phrase for one in said]
         return Item(view.image_id, view if self.writer.images else None, row, targets, phrases)
 
@@ -163,6 +165,30 @@ class Items(Dataset[Item]):
         tile = view.tiles[0]
         high, wide = self.records[tile.photo].size_hw
         return abs(tile.affine[4]) * wide / (abs(tile.affine[0]) * high)
+
+
+@contextmanager
+def blamed_on(name: str, function: str) -> Iterator[None]:
+    """What an author's function raises inside becomes one line that names it; errors of ours pass."""
+    try:
+        yield
+    except ChiasmError:
+        raise
+    except Exception as error:
+        fact = f"{type(error).__name__}: {shown(error, 90)}"
+        raise TrainingError(f"task {name!r} cannot be trained: its {function}() failed: {fact}") from error
+
+
+def _targets(task: Task, sample: Sample) -> list[Any]:
+    name = task.spec.name
+    with blamed_on(name, "targets"):
+        found = list(task.targets(sample))
+    if len(found) != len(sample.phrases):
+        raise TrainingError(
+            f"task {name!r}: targets() gave {len(found)} targets for {len(sample.phrases)} phrases; give one each"
+        )
+    return found
+
 
 def _sample(view: ViewPlan, said: Sequence[Routed], shapes: Shapes, stretch: float) -> Sample:
     return Sample(

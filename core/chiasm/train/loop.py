@@ -33,7 +33,7 @@ from .resume import STATE, read_state, write_checkpoint
 from .stop import StopRequest
 from .stream import BAD, BadNote, Batches, loader, to_device
 
-CHECKPOINTS, MODEL = "checkpoints", "model"
+CHECKPOINTS = "checkpoints"
 IDS_SHOWN = 3
 
 
@@ -188,7 +188,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
             write_json(folder / STATE, state, error=TrainingError)
 
         write_checkpoint(root, step, fill, keep=self.run.config.run.keep)
-        save_model(self.build, self.ema, self.run.out / MODEL)
+        save_model(self.build, self.ema, self.run.out)
 
     # Going on from a checkpoint: called by the Trainer with its folder.
 

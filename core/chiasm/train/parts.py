@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -13,9 +14,15 @@ from torch.utils.data import Dataset
 from .ema import Ema
 from .folders import replace_folder
 
+MODEL = "model"  # the folder of a run that holds its model
+
 
 class Build(Protocol):
-    """What the builder makes of a config; it may have `identity`, a mapping of what else a resumed run must share."""
+    """What the builder makes of a config.
+
+    It may have `identity`, a mapping of what else a resumed run must share, and `file`, the name of the one file that
+    `save` writes in place of a model's folder.
+    """
 
     @property
     def module(self) -> nn.Module:
@@ -29,21 +36,27 @@ class Build(Protocol):
     def collate(self) -> Callable[[list[Any]], dict[str, Any]]:
         """A batch of items; its `ids` name the samples and are handed on only if forward takes them."""
 
-    def save(self, module: nn.Module, folder: Path) -> None:
-        """Write the model's folder from the module's present weights."""
+    def save(self, module: nn.Module, path: Path) -> None:
+        """Write the model's folder, or the file, from the module's present weights."""
 
 
-def save_model(build: Build, ema: Ema | None, folder: Path) -> None:
-    """Put the model's folder, with averaged weights if there are any, in the place of the last one."""
+def save_model(build: Build, ema: Ema | None, out: Path) -> None:
+    """Put what is saved, with averaged weights if there are any, in the place of the last one in the run's folder."""
 
-    def fill(partial: Path) -> None:
-        if ema is None:
-            build.save(build.module, partial)
-        else:
-            with ema.in_place():
-                build.save(build.module, partial)
+    def fill(path: Path) -> None:
+        with ema.in_place() if ema is not None else nullcontext():
+            build.save(build.module, path)
 
-    replace_folder(folder, fill)
+    where = saved_at(build, out)
+    if where.name == MODEL:
+        replace_folder(where, fill)
+    else:
+        fill(where)  # a file is written whole or not at all
+
+
+def saved_at(build: Build, out: Path) -> Path:
+    """Where a run in the folder `out` leaves what it made."""
+    return out / (getattr(build, "file", None) or MODEL)
 
 
 def takes_ids(module: nn.Module) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from .data import Record
 
+TRIES = 20
 Kind = Literal["guided", "find", "task", "everything", "caption", "count", "yes_no", "question", "refer", "chained"]
 
 
@@ -43,6 +44,7 @@ class Request:
     prompt: str | None
     answer: tuple[str | Routed, ...]
     image: bool = True  # False: it is asked without the image
+    own: bool = False  # it is in the words of a task that learns
 
 
 @dataclass(frozen=True)
@@ -52,6 +54,7 @@ class Mix:
     guided: float = 0.40
     find: float = 0.26
     task: float = 0.0  # by the phrasings of a task that is not asked with "find"
+    task_foreign: float = 0.3  # of these: in the words of tasks that are not trained, if there are any
     task_guided: float = 0.4  # of those that are asked without the image: the phrase alone, as guided calls ask it
     dressed: float = 0.4  # of what is asked without the image: "a red bus", "a small bus"
     everything: float = 0.10
@@ -95,11 +98,12 @@ class Composer:
         mix: Mix | None = None,
         branches: int = 14,
         tasks: Sequence[TaskSpec] = (),
+        learning: Collection[str] | None = None,
     ) -> None:
-        """`tasks` are those that are trained."""
+        """`tasks` are those that phrases may be routed to, `learning` names those that are trained (None: all)."""
         self.mix = mix or Mix()
         self.branches = branches
-        self.verbs = Verbs(tasks)
+        self.verbs = Verbs(tasks, learning)
         self.words = Words(names, _said(records))
         self.asker = Asker(self.words, records, self.mix)
         self.referrer = Referrer(self.asker, self.verbs)
@@ -116,8 +120,18 @@ class Composer:
         """One request of `kind` (drawn from the mix if None) about the objects that remain in view."""
         facts = self.facts(record, objects)
         kind = kind or self._drawn(facts, rng)
+        request = self._composed(facts, rng, kind)
+        for _ in range(TRIES):
+            if request.prompt is None or request.own or not self.verbs.claims(request.prompt):
+                break
+            request = self._composed(facts, rng, kind)  # it was another task's, in words that are a trained one's
+        return request
+
+    def _composed(self, facts: Facts, rng: random.Random, kind: str) -> Request:
         if kind in ("find", "everything") and not self.verbs.finder:
             kind = "task"
+        if kind == "guided" and not self.verbs.guided and not self.verbs.finder_learns and self.verbs.others:
+            kind = "task"  # it needs no image
         match kind:
             case "guided":
                 return self._guided(facts, rng)
@@ -137,9 +151,14 @@ class Composer:
             case "chained" if chained := self.referrer.chained(facts, rng):
                 routed = Routed(chained.phrase, chained.matches, chained.chain, chained.names)
                 return Request("chained", chained.prompt, (chained.before, routed, chained.behind))
-            case "task" if self.verbs.others:
-                return self._task(facts, pick(self.verbs.others, rng), rng)
+            case "task" if verbs := self._asked(rng):
+                return self._task(facts, pick(verbs, rng), rng)
         return self._find(facts, rng)
+
+    def _asked(self, rng: random.Random) -> tuple[Verb, ...]:
+        """Verbs to ask in the words of: those of trained tasks, at times those of others."""
+        own, foreign = self.verbs.others, self.verbs.foreign
+        return foreign if foreign and (not own or rng.random() < self.mix.task_foreign) else own
 
     def _drawn(self, facts: Facts, rng: random.Random) -> str:
         kinds, weights = zip(*self._kinds, strict=True)
@@ -164,12 +183,12 @@ class Composer:
         prompt, phrase = self.referrer.prompt(referred, pick(templates, rng), rng)
         chain = verb.chain if verb else self.verbs.finder
         routed = Routed(phrase, (referred.match,), chain, (referred.name,))
-        return Request("refer", prompt, listed("I looked for ", [routed]))
+        return Request("refer", prompt, listed("I looked for ", [routed]), own=verb is not None)
 
     def _chain(self, rng: random.Random) -> Chain:
         """The tasks of a guided phrase."""
         others = self.verbs.guided
-        if others and (not self.verbs.finder or rng.random() < self.mix.guided_other):
+        if others and (not self.verbs.finder_learns or rng.random() < self.mix.guided_other):
             return pick(others, rng)
         return self.verbs.finder
 
@@ -189,7 +208,8 @@ class Composer:
         prompt, names = FindPrompt(words, rng, seen=seeing).write(pick(verb.phrasings, rng))
         pairs = zip(words, names, strict=True)
         routed = [Routed(name, facts.matches(word), verb.chain, word.names) for word, name in pairs]
-        return Request("task", prompt, listed("I looked for " if seeing else "Here is ", routed), image=seeing)
+        answer = listed("I looked for " if seeing else "Here is ", routed)
+        return Request("task", prompt, answer, image=seeing, own=verb.learns)
 
     def _blind(self, facts: Facts, verb: Verb, rng: random.Random) -> Request:
         """One phrase for a task that needs no image, guided, as `Model.run` asks it: "a red bus", "red buses"."""

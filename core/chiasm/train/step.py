@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..routing.network import Network
 from ..routing.sequence import Markers, branch_mask, branch_positions
-from .items import NO_LABEL, Nested
+from .items import NO_LABEL, Nested, blamed_on
 from .photos import PhotoStore
 from .render import render
 
@@ -38,7 +38,8 @@ class Pictures:
 class Step(nn.Module):
     """`network` with everything that is only needed to train it.
 
-    `dropout` is on word embeddings; `text_weight` scales the language loss; `reference` is the frozen initial trunk.
+    `dropout` is on word embeddings; `text_weight` scales the language loss; `reference` is the frozen initial trunk;
+    beside the task `alone`, if there is one, everything is as it is in use.
     """
 
     def __init__(
@@ -50,10 +51,12 @@ class Step(nn.Module):
         dropout: float = 0.1,
         text_weight: float = 1.0,
         reference: nn.Module | None = None,
+        alone: str | None = None,
     ) -> None:
         super().__init__()
         self.network, self.markers, self.pictures = network, markers, pictures
         self.dropout, self.text_weight = nn.Dropout(dropout), text_weight
+        self._alone = alone
         self._reference = (reference,)  # in a tuple: not a part of the module, neither trained nor saved
         own = network.backbone.trunk_parameters()
         self._starts_alike = reference is not None and _equal(own, reference.parameters())
@@ -77,13 +80,20 @@ class Step(nn.Module):
             pixels, tiles = self._tiles(view)
             seen = network.backbone.see(tiles)
             hidden = self._speak(tokens, branch, parent, seen.tokens.flatten(0, 1))
-            losses = {"loss/text": self._text_loss(hidden, labels)} if self._language_learns() else {}
+            losses = {"loss/text": self._text_loss(hidden, labels)} if self._language_learns(labels) else {}
             scenes = self._scenes(pixels, tiles, seen.maps)
             for name in nested.targets:  # the tasks that learn
                 losses.update(self._task_losses(name, scenes, tokens, hidden, nested))
         # a batch may ask for nothing
         parts = [loss.float() for loss in losses.values()] or [0.0 * hidden.float().sum()]
         return {"loss": torch.stack(parts).sum(), **losses}
+
+    def train(self, mode: bool = True) -> Step:
+        """Training behaviour for what learns; a core that others rely on neither drops out nor counts along."""
+        super().train(mode)
+        if self._alone is not None:
+            self.network.backbone_module.eval()
+        return self
 
     @torch.no_grad()
     def _tiles(self, view: Mapping[str, Any]) -> tuple[Tensor, Tensor]:
@@ -97,9 +107,11 @@ class Step(nn.Module):
         mask = branch_mask(branch, None, embeds.dtype, parent=parent)
         return self.network.backbone.speak(embeds, mask, branch_positions(branch, parent=parent), None)
 
-    def _language_learns(self) -> bool:
-        """Where tasks alone learn, words have no loss: nothing could follow it, and there may be no answers at all."""
-        return any(p.requires_grad for p in self.network.backbone_module.parameters())
+    def _language_learns(self, labels: Tensor) -> bool:
+        """Where decoders alone learn, words have no loss: nothing could follow it, and there may be no answers."""
+        if any(p.requires_grad for p in self.network.backbone_module.parameters()):
+            return True
+        return self.network.rows.learn() and bool((labels != NO_LABEL).any())
 
     def _text_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
         """Cross-entropy of the answers' tokens, routing tokens included."""
@@ -146,8 +158,9 @@ class Step(nn.Module):
             for k in used
         ]
         decoder = cast(TrainableDecoder, self.network.decoders[name])
-        losses = decoder.loss([scenes[k] for k in used], routes, [targets[k] for k in used])
-        return {f"loss/{name}/{part}": loss for part, loss in losses.items()}
+        with blamed_on(name, "loss"):
+            losses = decoder.loss([scenes[k] for k in used], routes, [targets[k] for k in used])
+            return {f"loss/{name}/{part}": loss for part, loss in losses.items()}
 
 
 def _equal(one: Iterable[Tensor], other: Iterable[Tensor]) -> bool:

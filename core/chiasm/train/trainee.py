@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -16,10 +16,14 @@ from torch import Tensor, nn
 
 from ..assemble import assemble, markers_of
 from ..checkpoint import Checkpoint, Manifest, TaskFile, write_checkpoint
+from ..checkpoint.manifest import task_file_name
+from ..checkpoint.taskfile import write_task_file
+from ..models import model_folder, names
 from ..routing.network import Network
 from ..text import Tokenizer, train_tokenizer
 from ..text.templates import find_template
 from ..weights import core_tensors, fill_core, fill_task, start_tasks, task_file
+from .alone import hold_still, neighbours, of_whom
 from .bases import read_base
 from .config import Section, TrainConfig
 from .data import Record
@@ -60,18 +64,32 @@ class Trainee:
     model: ModelConfig
     core: dict[str, Any]
     trained: frozenset[str]  # tasks that learn anything; the others only keep their place
+    homes: Mapping[str, str]  # task -> the distribution that brings it
+    known: tuple[TaskSpec, ...]  # all that may be asked for, trained or not
     base: Manifest | None = None
     carried: tuple[TaskFile, ...] = ()  # tasks of the base that this run leaves out: saved as they were
+    alone: str | None = None
 
-    def save(self, module: nn.Module, folder: Path) -> None:
-        """Write the chiasm folder in bfloat16."""
+    @property
+    def file(self) -> str | None:
+        """What `save` writes where one task is trained alone; None for a whole folder."""
+        return task_file_name(self.alone) if self.alone else None
+
+    def save(self, module: nn.Module, path: Path) -> None:
+        """Write the chiasm folder, or the file of the one task that is trained alone, in bfloat16."""
         network = cast(Step, module).network
         places = self._places()
         files = [
-            task_file(network, name, task.spec.token, places[name], "chiasm", torch.bfloat16)
+            task_file(network, name, task.spec.token, places[name], self.homes[name], torch.bfloat16)
             for name, task in self.tasks.items()
         ]
-        files += self.carried
+        if self.alone:
+            assert self.base is not None
+            write_task_file(path, replace(files[0], core=self.base.core_id))
+        else:
+            self._save_folder(network, path, [*files, *self.carried])
+
+    def _save_folder(self, network: Network, folder: Path, files: Sequence[TaskFile]) -> None:
         held = {file.name for file in files}
         write_checkpoint(
             folder,
@@ -104,26 +122,38 @@ def make_trainee(
     """The network that the config describes, with the step that trains it."""
     catalog = discover()
     tasks = {name: catalog.task(name) for name in sorted(config.tasks)}
-    base: Checkpoint | None = None if model.base is None else read_base(model.base)
+    base: Checkpoint | None = None if model.base is None else read_base(_folders(model.base))
     known = [catalog.task(name).spec for name in catalog.tasks]
     tokenizer = Tokenizer.from_json(base.tokenizer_json) if base else _tokenizer(model, records, known, report)
-    tokenizer = tokenizer.with_tasks(task.spec.token for task in tasks.values())
+    stored = [entry.token for entry in base.manifest.tasks] if base and config.alone else []
+    tokenizer = tokenizer.with_tasks(dict.fromkeys([*stored, *(task.spec.token for task in tasks.values())]))
     core = dict(base.config) if base else _core_config(model, tokenizer)
     with torch.random.fork_rng(devices=[]):  # weights are drawn on the CPU, whatever they are trained on
         torch.default_generator.manual_seed(_INIT_SEED)
-        network = assemble(core, TaskTable.build(list(tasks.values())), tasks)
+        places = base.manifest.tasks if base and config.alone else ()
+        network = assemble(core, TaskTable.build(list(tasks.values()), places), tasks)
     initial = read_initial(config.initial)
     reference = _start(network, model, config, initial, base)
     if model.tags:
         start_seeing(network, tokenizer, model.tags, initial)
     markers = markers_of(tokenizer, find_template(model.template))
     weights = {"dropout": model.dropout, "text_weight": model.text_weight}
-    step = Step(network, markers, pictures, reference=reference, **weights)
+    step = Step(network, markers, pictures, reference=reference, alone=config.alone, **weights)
     report(f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, {tokenizer.size} tokens")
     carried = tuple(file for name, file in base.tasks.items() if name not in tasks) if base else ()
+    specs = [task.spec for task in tasks.values()]
+    if config.alone and base:
+        hold_still(network, base, config.alone)
+        specs += neighbours(catalog, base, config.alone)
     trained = learning(network, tasks, config.optimizer.groups)
-    manifest = base.manifest if base else None
-    return Trainee(step, tokenizer, tasks, model, core, trained, manifest, carried)
+    homes = {name: of_whom(catalog, name) for name in tasks}
+    told: dict[str, Any] = {"base": base.manifest if base else None, "carried": carried, "alone": config.alone}
+    return Trainee(step, tokenizer, tasks, model, core, trained, homes, tuple(specs), **told)
+
+
+def _folders(base: str | tuple[str, ...]) -> str | tuple[str, ...]:
+    """The folders of a base: an embedded model may be meant by its name."""
+    return str(model_folder(base)) if isinstance(base, str) and base in names() else base
 
 
 def _start(
@@ -138,17 +168,29 @@ def _start(
     patches = internvl.model.vision_tower.embeddings.patch_embeddings
     if model.induction and base is None:
         seed_induction(internvl.model.language_model)
-    if initial:
+    whole = bool(initial) and not config.alone
+    if whole:
         start_trunk(patches, initial)
-    reference = frozen_trunk(patches) if initial else None
+    reference = frozen_trunk(patches) if whole else None
     start_tasks(network, list(config.tasks))
     for name in sorted(config.tasks):
-        network.decoders[name].prepare(config.tasks[name], initial)  # type: ignore[operator]
+        _prepare(network.decoders[name], name, config.tasks[name], initial)
     if base is not None:
         fill_core(network, base.core)
         for name in config.tasks.keys() & base.tasks.keys():
             fill_task(network, base.tasks[name])
     return reference
+
+
+def _prepare(decoder: nn.Module, name: str, options: Mapping[str, Any], initial: Mapping[str, Tensor]) -> None:
+    """Let a decoder get ready for training; it needs a loss, and options only if it reads them."""
+    if not callable(getattr(decoder, "loss", None)):
+        raise TrainingError(f"task {name!r} cannot be trained: its decoder has no loss()")
+    prepare = getattr(decoder, "prepare", None)
+    if prepare is not None:
+        prepare(options, initial)
+    elif options:
+        raise TrainingError(f"config: key tasks.{name} has options, its decoder has no prepare() that reads them")
 
 
 def learning(network: Network, names: Iterable[str], groups: Mapping[str, float]) -> frozenset[str]:

@@ -19,14 +19,15 @@ from transformers import TrainingArguments
 from transformers import logging as transformers_logging
 
 from ..files import guarded_write
+from .alone import for_one_task
 from .config import TrainConfig
 from .folders import restore_folder
 from .lock import run_lock
 from .log import NAME as LOG
 from .log import RunLog
-from .loop import CHECKPOINTS, MODEL, Loop, Run
+from .loop import CHECKPOINTS, Loop, Run
 from .optimizer import freeze
-from .parts import Build
+from .parts import MODEL, Build, saved_at
 from .processes import first_does, world
 from .report import NAME as REPORT
 from .report import Progress, report_lines, write_report
@@ -61,6 +62,7 @@ def train(
     one begins. `limit_steps` ends the run early on the same schedule. TrainingError says why a run stopped.
     """
     build = build or _chiasm_build
+    config = for_one_task(config, config.alone) if config.alone else config
     args = _arguments(config, Path(out))
     last = min(config.run.steps, limit_steps or config.run.steps)
     with ExitStack() as held:
@@ -115,7 +117,7 @@ def _run(build: Build, run: Run, args: TrainingArguments, checkpoint: Path | Non
         done = int(loop.state.global_step)
     else:
         done = run.start
-    report = _report(run, args, done, time.perf_counter() - begun)
+    report = _report(run, saved_at(build, run.out), args, done, time.perf_counter() - begun)
     lines: tuple[str, ...] = ()
     if world()[0] == 0:
         write_report(run.out, report)
@@ -192,7 +194,7 @@ def _worker_faults() -> Iterator[None]:
         raise TrainingError(f"a data worker was killed, {cure}") from error
 
 
-def _report(run: Run, args: TrainingArguments, done: int, seconds: float) -> dict[str, Any]:
+def _report(run: Run, saved: Path, args: TrainingArguments, done: int, seconds: float) -> dict[str, Any]:
     images = (done - run.start) * run.config.run.batch_size * world()[1]
     name = torch.cuda.get_device_name(args.device) if args.device.type == "cuda" else "CPU"
     return {
@@ -200,5 +202,5 @@ def _report(run: Run, args: TrainingArguments, done: int, seconds: float) -> dic
         "images": images, "images_per_s": round(images / max(seconds, 1e-9), 1), "losses": run.losses,
         "bad_samples": run.log.bad_samples if run.log is not None else 0, "interrupted": done < run.last,
         "device": shown(name), "processes": world()[1], "precision": "bf16" if args.bf16 else "float32",
-        "model": str(run.out / MODEL), "config": run.config.model_dump(mode="json"),
+        "model": str(saved), "config": run.config.model_dump(mode="json"),
     }
