@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from .contract import Canvas, CoreInfo, Decoder, Metric, Sample
@@ -26,6 +27,13 @@ class Task:
     def metric(self) -> Metric | None:
         """How the task is scored over a data set, or None."""
         return None
+
+    def weights(self) -> Sequence[Path]:
+        """Task files that come with the plugin, one for each core it was trained on; `chiasm train --task` writes them.
+
+        The one of the core that is loaded is used where neither the model's folder nor the caller has another.
+        """
+        return ()
 
     def draw(self, canvas: Canvas, output: Output) -> bool:
         """Draw one output; False leaves it to core, which draws boxes, masks and points by itself."""

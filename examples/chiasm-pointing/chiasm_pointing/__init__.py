@@ -1,0 +1,55 @@
+"""[POINT]: one point, with a score, in each thing that a phrase means."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from chiasm_registry import CoreInfo, Decoder, Metric, Points, Sample, Task, TaskSpec, hookimpl
+from pydantic import BaseModel, ConfigDict, Field
+
+HERE = Path(__file__).parent
+
+
+class PointingOptions(BaseModel):
+    """What a caller may set."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    threshold: float = Field(default=0.3, ge=0, le=1)
+    max_objects: int = Field(default=100, ge=1, le=1000)
+
+
+class Pointing(Task):
+    """Pointing, as Molmo made it popular, with scores in place of text."""
+
+    spec = TaskSpec(
+        name="pointing",
+        token="[POINT]",
+        embeddings=4,
+        output=Points,
+        options=PointingOptions,
+        summary="one point in each thing a phrase means",
+        phrasings=tuple((HERE / "phrasings.txt").read_text("utf-8").splitlines()),
+    )
+
+    def decoder(self, core: CoreInfo) -> Decoder:
+        from .decoder import PointDecoder
+
+        return PointDecoder(core)
+
+    def targets(self, sample: Sample) -> Sequence["list[tuple[tuple[float, ...], bool]]"]:
+        """For each phrase the boxes it means and whether each is a crowd, which counts neither way."""
+        things = [(thing.box_xyxy, thing.crowd) for thing in sample.objects]
+        return [[things[k] for k in matches] for matches in sample.matches]
+
+    def metric(self) -> Metric:
+        from .metric import PointMetric
+
+        return PointMetric()
+
+    def weights(self) -> Sequence[Path]:
+        return sorted(HERE.glob("*.safetensors"))
+
+
+@hookimpl
+def chiasm_tasks() -> Sequence[Task]:
+    return [Pointing()]

@@ -1,0 +1,121 @@
+"""A heat map for each phrase, whose peaks are the points (after Zhou et al., Objects as Points, 2019)."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from chiasm_registry import CoreInfo, Point, Points, Route, Scene, ScoredPoint
+from torch import Tensor, nn
+
+WIDTH, KINDS, LEVELS = 96, 96, 4
+
+
+def separable(channels: int) -> nn.Sequential:
+    """A 5x5 depthwise and a 1x1 convolution, as NanoDet-Plus's head has them."""
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 5, padding=2, groups=channels),
+        nn.LeakyReLU(0.1),
+        nn.Conv2d(channels, channels, 1),
+        nn.LeakyReLU(0.1),
+    )
+
+
+class PointDecoder(nn.Module):
+    """The slots mix what to look for from kinds of things; how alike each place is to that, level by level, is a stack
+    of maps from which a small net makes one with a peak in each thing."""
+
+    def __init__(self, core: CoreInfo) -> None:
+        super().__init__()
+        self.maps = core.maps[-LEVELS:]
+        n = len(self.maps)
+        self.narrow = nn.ModuleList(
+            nn.Identity() if one.channels == WIDTH else nn.Conv2d(one.channels, WIDTH, 1) for one in self.maps
+        )
+        self.towers = nn.ModuleList(nn.Sequential(separable(WIDTH), separable(WIDTH)) for _ in self.maps)
+        self.ask = nn.Sequential(
+            nn.Flatten(), nn.LayerNorm(4 * core.width), nn.Linear(4 * core.width, 256), nn.GELU(), nn.Linear(256, KINDS)
+        )
+        self.kinds = nn.Parameter(torch.randn(KINDS, n, WIDTH + 1) * 0.1)
+        self.hints = nn.ModuleList(nn.Conv2d(WIDTH, 4, 1) for _ in self.maps)  # of where middles are, whatever the thing
+        self.peaks = nn.Sequential(
+            nn.Conv2d(5 * n, 24, 3, padding=1), nn.GELU(), nn.Conv2d(24, 24, 3, padding=2, dilation=2), nn.GELU(),
+            nn.Conv2d(24, 1, 3, padding=1),
+        )
+        nn.init.constant_(self.peaks[-1].bias, -4.0)
+
+    def heat(self, maps: Sequence[Tensor], slots: Tensor, image: Sequence[int]) -> Tensor:
+        """(R, h, w) logits on the finest grid from maps (B, C, h, w) and slots (R, K, D); `image` is each route's."""
+        wanted = torch.einsum("rk,kln->rln", self.ask(slots).softmax(-1), self.kinds)  # (R, levels, WIDTH + 1)
+        alike, hints = [], []
+        grid = maps[-len(self.maps)].shape[-2:]
+        for k, one in enumerate(maps[-len(self.maps) :]):
+            features = self.towers[k](self.narrow[k](one))
+            found = torch.einsum("rn,rnhw->rhw", wanted[:, k, :-1], features[list(image)]) + wanted[:, k, -1, None, None]
+            alike.append(_resized(found[:, None], grid))
+            hints.append(_resized(self.hints[k](features), grid))
+        return self.peaks(torch.cat([*alike, torch.cat(hints, 1)[list(image)]], 1))[:, 0]
+
+    @torch.no_grad()
+    def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Points]:
+        heat = self.heat([m[None] for m in scene.maps], torch.stack([r.slots for r in routes]), [0] * len(routes))
+        heat = heat.float().sigmoid()
+        peaks = heat * (heat == F.max_pool2d(heat[:, None], 3, 1, 1)[:, 0])
+        answers = []
+        for route, peak in zip(routes, peaks, strict=True):
+            best = peak.flatten().topk(min(route.options.max_objects, peak.numel()))
+            sure = [(s, p) for s, p in zip(*map(Tensor.tolist, best), strict=True) if s >= route.options.threshold]
+            items = (ScoredPoint(point=self._point(at, peak.shape, scene.size_hw), score=score) for score, at in sure)
+            answers.append(Points(items=tuple(items)))
+        return answers
+
+    @staticmethod
+    def _point(at: int, grid_hw: Sequence[int], size_hw: tuple[int, int]) -> Point:
+        """A cell's place in pixels of the original; cells stand at whole strides of the view."""
+        (row, column), (h, w) = divmod(at, grid_hw[1]), size_hw
+        return Point(xy=(column * w / grid_hw[1], row * h / grid_hw[0]))
+
+    def prepare(self, options: Mapping[str, Any], initial: Mapping[str, Tensor]) -> None:
+        """Start from NanoDet-Plus's head, if `initial` is its file and the core has maps like it."""
+        if not initial or len(self.maps) != LEVELS:
+            return
+        for k in range(LEVELS):
+            tower = [initial[f"cls_convs.{k}.{at}.{part}.{what}"]
+                     for at in (0, 1) for part in ("dw", "pw") for what in ("weight", "bias")]
+            for own, given in zip(self.towers[k].parameters(), tower, strict=True):
+                own.data.copy_(given)
+            self.kinds.data[:80, k, :-1] = initial[f"gfl_cls.{k}.weight"][:80].flatten(1)
+            self.kinds.data[:80, k, -1] = initial[f"gfl_cls.{k}.bias"][:80]
+
+    def loss(
+        self, scenes: Sequence[Scene], routes: Sequence[Sequence[Route]], targets: Sequence[Sequence[Any]]
+    ) -> Mapping[str, Tensor]:
+        """The focal loss of peaks: cells near a middle are forgiven, those of crowds not looked at."""
+        maps = [torch.stack(level) for level in zip(*(scene.maps for scene in scenes), strict=True)]
+        image = [k for k, some in enumerate(routes) for _ in some]
+        heat = self.heat(maps, torch.stack([route.slots for some in routes for route in some]), image).float()
+        pairs = [(scenes[k].size_hw, target) for k, some in enumerate(targets) for target in some]
+        near, middle, seen = (torch.stack(part) for part in zip(*(bumps(*p, heat) for p in pairs), strict=True))
+        hit = -F.logsigmoid(heat) * heat.sigmoid().sub(1).square() * middle
+        miss = -F.logsigmoid(-heat) * heat.sigmoid().square() * (1 - near).pow(4) * (1 - middle) * seen
+        return {"peaks": (hit + miss).sum() / middle.sum().clamp(min=1)}
+
+
+def bumps(size_hw: tuple[int, int], target: Sequence[Any], heat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """On the grid of `heat` (R, h, w): a bump of the size of each thing, its middle's cell, and 0 inside crowds."""
+    h, w = heat.shape[-2:]
+    y, x = torch.arange(h, device=heat.device)[:, None], torch.arange(w, device=heat.device)[None]
+    near, middle, seen = heat.new_zeros(h, w), heat.new_zeros(h, w), heat.new_ones(h, w)
+    for (x0, y0, x1, y1), crowd in target:
+        x0, x1, y0, y1 = x0 * w / size_hw[1], x1 * w / size_hw[1], y0 * h / size_hw[0], y1 * h / size_hw[0]
+        if crowd:
+            seen[(y >= y0) & (y <= y1) & (x >= x0) & (x <= x1)] = 0
+            continue
+        cx, cy, rx, ry = (x0 + x1) / 2, (y0 + y1) / 2, max(0.6, (x1 - x0) / 6), max(0.6, (y1 - y0) / 6)
+        near = torch.maximum(near, torch.exp(-(((x - cx) / rx).square() + ((y - cy) / ry).square()) / 2))
+        middle[min(h - 1, round(cy)), min(w - 1, round(cx))] = 1
+    return near, middle, seen
+
+
+def _resized(maps: Tensor, grid_hw: Sequence[int]) -> Tensor:
+    return F.interpolate(maps, size=tuple(grid_hw), mode="bilinear", align_corners=False)
