@@ -12,14 +12,15 @@ import torch
 from chiasm_registry import Catalog, CheckpointError, InputError, PluginError, Task, TaskTable
 from chiasm_registry.discovery import discover
 from chiasm_registry.errors import shown, shown_path
-from chiasm_registry.guard import clean, guarded
+from chiasm_registry.guard import clean
 from chiasm_registry.outputs import NOTICE_CHARS, Notice
 from torch import nn
 
 from .assemble import build_backbone, build_decoder, empty_backbone, markers_of
 from .backbone.protocol import Backbone
 from .backbone.tiling import MOST_TILES, tiling_of
-from .checkpoint import Checkpoint, TaskFile, read_task_file
+from .checkpoint import Checkpoint
+from .filling import fill_tasks, given_files
 from .model import Model
 from .models import model_folder
 from .options import listed, told
@@ -27,7 +28,7 @@ from .placement import Placement
 from .routing.network import Network
 from .source import open_model
 from .text import TEMPLATES, Template, Tokenizer
-from .weights import check_core, fill_task, start_tasks
+from .weights import check_core
 
 _SEED = 0  # of what no checkpoint fills; the caller's own random state is left alone
 
@@ -65,7 +66,7 @@ def load(
         network, table, broken = _built(checkpoint, _chosen(catalog, tasks), all_of_them=tasks is not None)
         tokenizer = _tokenizer(checkpoint, table, network)
         where = place.fill(network, checkpoint)
-        untrained = _fill_tasks(network, table, checkpoint, _task_files(tasks_from, table))
+        filled = fill_tasks(network, table, checkpoint, given_files(tasks_from, table))
     _settle(network, where, place.dtype)
     return Model(
         network=network,
@@ -74,8 +75,8 @@ def load(
         template=template,
         markers=markers_of(tokenizer, template, text_boxes=checkpoint.config.get("text_boxes") is True),
         instruction=checkpoint.manifest.guided_instruction,
-        untrained=frozenset(untrained),
-        notices=_notices(catalog, {**broken, **untrained}, checkpoint, table),
+        untrained=frozenset(filled.untrained),
+        notices=_notices(catalog, {**broken, **filled.untrained, **filled.notes}, checkpoint, table),
     )
 
 
@@ -152,47 +153,6 @@ def _tokenizer(checkpoint: Checkpoint, table: TaskTable, network: Network) -> To
             f"tokenizer.json has {tokenizer.size} tokens, config.json a vocabulary of {network.backbone.vocabulary}"
         )
     return tokenizer
-
-
-def _task_files(paths: Sequence[str | os.PathLike[str]], table: TaskTable) -> dict[str, TaskFile]:
-    """The task files of the caller; each is for another of the loaded tasks."""
-    files: dict[str, TaskFile] = {}
-    for path in listed(paths, "tasks_from"):
-        if not isinstance(path, (str, os.PathLike)):
-            raise InputError(f"tasks_from must hold paths, not {told(path)}")
-        file, where = read_task_file(path), shown_path(path)
-        if file.name in files:
-            raise CheckpointError(f"two task files for {file.name!r}; give one")
-        if file.name not in table.tasks:
-            loaded = ", ".join(table.tasks) or "none"
-            raise CheckpointError(f"{where} is for the task {file.name!r}, which is not loaded; loaded: {loaded}")
-        if file.token != table.by_name(file.name).token:
-            raise CheckpointError(f"{where} has the token {file.token}, the task another; take its own version")
-        files[file.name] = file
-    return files
-
-
-def _fill_tasks(
-    network: Network, table: TaskTable, checkpoint: Checkpoint, given: Mapping[str, TaskFile]
-) -> dict[str, str]:
-    """Weights into every task that has some; what the others lack, by name. A file that the caller gave must fit."""
-    untrained: dict[str, str] = {}
-    start_tasks(network, list(table.tasks))
-    for name, task in table.tasks.items():
-        file = given.get(name) or checkpoint.tasks.get(name)
-        fault: str | None = checkpoint.faults.get(name, "the checkpoint has no weights for it")
-        if file is not None:
-            fault = _fill(network, file, type(task).__module__)
-        if fault is not None and name in given:
-            raise CheckpointError(fault)
-        if fault is not None:
-            untrained[name] = f"task {name!r} is untrained: {fault}"
-    return untrained
-
-
-def _fill(network: Network, file: TaskFile, home: str) -> str | None:
-    """Why the task's weights cannot be taken; a decoder may have its own ways of being read and written."""
-    return guarded(lambda: fill_task(network, file), f"the loading of task {file.name!r}", home).fault
 
 
 def _settle(network: Network, where: torch.device, dtype: torch.dtype) -> None:

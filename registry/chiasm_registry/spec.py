@@ -26,7 +26,8 @@ class TaskSpec(BaseModel):
     `token` is emitted by the model behind `<ref>phrase</ref>`; `embeddings` is K, the number of learned vectors fed
     behind it; `output` is the schema each answer is checked against; `options` is what `Model.run` may carry to the
     decoder; `after` names tasks whose outputs for the same phrase the decoder wants to see first (it orders them, it
-    never triggers them).
+    never triggers them); `phrasings` are how people ask for the task, {names} standing for what they name, with (one|an
+other) choice; `weights_of` says which versions of its distribution wrote weights that this one can read, as ">=1.2".
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -41,6 +42,18 @@ class TaskSpec(BaseModel):
     needs_image: bool = True
     api: str = ">=1,<2"
     phrasings: tuple[str, ...] = ()
+    weights_of: str = ""
+
+    @field_validator("weights_of")
+    @classmethod
+    def _specifier(cls, weights_of: str) -> str:
+        from packaging.specifiers import InvalidSpecifier, SpecifierSet
+
+        try:
+            SpecifierSet(weights_of)
+        except InvalidSpecifier:
+            raise ValueError("weights_of must say versions, like '>=1.2,<2'") from None
+        return weights_of
 
     @field_validator("output")
     @classmethod

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from .joining import add_tasks
 from .manifest import FORMAT, Manifest, TaskEntry
 from .read import Checkpoint, read_checkpoint
 from .taskfile import TaskFile, read_task_file, write_task_file
@@ -13,6 +14,7 @@ __all__ = [
     "Manifest",
     "TaskEntry",
     "TaskFile",
+    "add_tasks",
     "read_checkpoint",
     "read_task_file",
     "write_checkpoint",

@@ -44,3 +44,17 @@ def internvl2(
     with Bytes("converting") as told:
         count = convert_internvl2(source, target, follow_links=follow_links, told=told)
     typer.echo(f"{count} tensors in {target}; load them with chiasm.load({str(target)!r})")
+
+
+@app.command("join")
+def join(
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="An embedded model's name, or a model folder.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Task files, NAME.safetensors.")],
+    out: Annotated[Path, typer.Option("--out", help="The model folder to write.")],
+) -> None:
+    """A model folder with the tasks of the files beside its own."""
+    from chiasm.checkpoint.joining import add_tasks
+    from chiasm.models import model_folder
+
+    tasks = add_tasks(model_folder(model), files, out)
+    typer.echo(f"{out} has the tasks {', '.join(tasks)}; load it with chiasm.load({str(out)!r})")

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ..assemble import assemble, markers_of
 from ..checkpoint import Checkpoint, Manifest, TaskFile, write_checkpoint
+from ..checkpoint.joining import SHARD_BYTES
 from ..checkpoint.manifest import task_file_name
 from ..checkpoint.taskfile import write_task_file
 from ..models import model_folder, names
@@ -34,7 +35,6 @@ from .step import Pictures, Step
 from .texts import language_texts
 
 _INIT_SEED = 0
-_SHARD_BYTES = 12 * 2**20  # files that a repository and a slow line can take
 
 
 class ModelConfig(Section):
@@ -101,7 +101,7 @@ class Trainee:
             core=core_tensors(network, torch.bfloat16),
             tasks=files,
             absent=[entry for entry in self.base.tasks if entry.name not in held] if self.base else (),
-            max_shard_bytes=_SHARD_BYTES,
+            max_shard_bytes=SHARD_BYTES,
         )
 
     def _places(self) -> dict[str, int]:

@@ -39,26 +39,29 @@ class PointDecoder(nn.Module):
         self.kinds = nn.Parameter(torch.randn(KINDS, n, WIDTH + 1) * 0.1)
         self.hints = nn.ModuleList(nn.Conv2d(WIDTH, 4, 1) for _ in self.maps)  # of where middles are, whatever the thing
         self.peaks = nn.Sequential(
-            nn.Conv2d(5 * n, 24, 3, padding=1), nn.GELU(), nn.Conv2d(24, 24, 3, padding=2, dilation=2), nn.GELU(),
-            nn.Conv2d(24, 1, 3, padding=1),
+            nn.Conv2d(5 * n, 16, 3, padding=1), nn.GELU(), nn.Conv2d(16, 16, 3, padding=2, dilation=2), nn.GELU(),
+            nn.Conv2d(16, 1, 3, padding=1),
         )
         nn.init.constant_(self.peaks[-1].bias, -4.0)
 
-    def heat(self, maps: Sequence[Tensor], slots: Tensor, image: Sequence[int]) -> Tensor:
-        """(R, h, w) logits on the finest grid from maps (B, C, h, w) and slots (R, K, D); `image` is each route's."""
-        wanted = torch.einsum("rk,kln->rln", self.ask(slots).softmax(-1), self.kinds)  # (R, levels, WIDTH + 1)
-        alike, hints = [], []
-        grid = maps[-len(self.maps)].shape[-2:]
-        for k, one in enumerate(maps[-len(self.maps) :]):
-            features = self.towers[k](self.narrow[k](one))
-            found = torch.einsum("rn,rnhw->rhw", wanted[:, k, :-1], features[list(image)]) + wanted[:, k, -1, None, None]
-            alike.append(_resized(found[:, None], grid))
-            hints.append(_resized(self.hints[k](features), grid))
-        return self.peaks(torch.cat([*alike, torch.cat(hints, 1)[list(image)]], 1))[:, 0]
+    def heat(self, maps: Sequence[Tensor], slots: Sequence[Tensor]) -> Tensor:
+        """(R, h, w) logits on the finest grid from maps (B, C, h, w) and each image's slots (routes, K, D)."""
+        levels = [tower(narrow(one)) for tower, narrow, one in zip(self.towers, self.narrow, maps[-LEVELS:], strict=True)]
+        grid = levels[0].shape[-2:]
+        hints = torch.cat([_resized(hint(level), grid) for hint, level in zip(self.hints, levels, strict=True)], 1)
+        stacks = []
+        for image, asked in enumerate(slots):
+            wanted = torch.einsum("rk,kln->lrn", self.ask(asked).softmax(-1), self.kinds)  # (levels, routes, WIDTH + 1)
+            alike = [
+                _resized((torch.einsum("rn,nhw->rhw", one[:, :-1], level[image]) + one[:, -1, None, None])[:, None], grid)
+                for one, level in zip(wanted, levels, strict=True)
+            ]
+            stacks.append(torch.cat([*alike, hints[image].expand(len(asked), -1, -1, -1)], 1))
+        return self.peaks(torch.cat(stacks))[:, 0]
 
     @torch.no_grad()
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Points]:
-        heat = self.heat([m[None] for m in scene.maps], torch.stack([r.slots for r in routes]), [0] * len(routes))
+        heat = self.heat([m[None] for m in scene.maps], [torch.stack([route.slots for route in routes])])
         heat = heat.float().sigmoid()
         peaks = heat * (heat == F.max_pool2d(heat[:, None], 3, 1, 1)[:, 0])
         answers = []
@@ -92,8 +95,7 @@ class PointDecoder(nn.Module):
     ) -> Mapping[str, Tensor]:
         """The focal loss of peaks: cells near a middle are forgiven, those of crowds not looked at."""
         maps = [torch.stack(level) for level in zip(*(scene.maps for scene in scenes), strict=True)]
-        image = [k for k, some in enumerate(routes) for _ in some]
-        heat = self.heat(maps, torch.stack([route.slots for some in routes for route in some]), image).float()
+        heat = self.heat(maps, [torch.stack([route.slots for route in some]) for some in routes]).float()
         pairs = [(scenes[k].size_hw, target) for k, some in enumerate(targets) for target in some]
         near, middle, seen = (torch.stack(part) for part in zip(*(bumps(*p, heat) for p in pairs), strict=True))
         hit = -F.logsigmoid(heat) * heat.sigmoid().sub(1).square() * middle
