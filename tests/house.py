@@ -28,9 +28,8 @@ READING_ORDER = (
     *("limits", "strict_json", "files", "checkpoint", "images", "text", "backbone", "routing"),
     *("result", "result_json", "drawing", "plot", "export", "polygons", "exchange"),
     *("weights", "source", "transfer", "assemble", "scene", "options", "requests", "routes"),
-    *("answer", "written", "thread", "speech", "session", "model", "models", "placement", "loading"),
+    *("answer", "written", "thread", "speech", "session", "model", "models", "placement", "filling", "loading"),
     *("checkpoint", "weights", "assemble", "scene", "options", "requests", "routes"),
-    *("answer", "model", "models", "filling", "loading"),
     *("evaluate", "train", "cli"),
 )
 # verbs of a small thing that a larger one carries out, imported when they are called

@@ -37,6 +37,7 @@ def task_file(network: Network, name: str, token: str, order: int, distribution:
         rows_input=_out(row.input, dtype),
         rows_output=_out(row.output, dtype),
         vectors=_out(row.vectors, dtype),
+        asking=_out(row.asking, dtype) if bool(row.asking.any()) else None,
         decoder={key: _out(tensor, dtype) for key, tensor in decoder.items()},
     )
 
@@ -61,6 +62,8 @@ def fill_task(network: Network, file: TaskFile) -> None:
     decoder = network.decoders[file.name].state_dict()
     wanted: dict[str, Tensor] = {"rows.input": row.input, "rows.output": row.output, "embeddings": row.vectors}
     given = {"rows.input": file.rows_input, "rows.output": file.rows_output, "embeddings": file.vectors}
+    wanted["rows.asking"] = row.asking
+    given["rows.asking"] = torch.zeros_like(row.asking) if file.asking is None else file.asking
     wanted.update({f"decoder.{name}": tensor for name, tensor in decoder.items()})
     given.update({f"decoder.{name}": tensor for name, tensor in file.decoder.items()})
     _check(wanted, given, f"{file.name}.safetensors")
@@ -76,6 +79,8 @@ def fill_row(row: TaskRow, file: TaskFile) -> None:
     file.check(embeddings=len(row.vectors), width=row.vectors.shape[1])
     for own, stored in ((row.input, file.rows_input), (row.output, file.rows_output), (row.vectors, file.vectors)):
         own.copy_(stored)
+    if file.asking is not None:
+        row.asking.copy_(file.asking)
 
 
 def start_tasks(network: Network, names: Sequence[str]) -> None:

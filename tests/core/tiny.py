@@ -171,6 +171,8 @@ def tiny_network(tasks: Sequence[Task], *, seed: int = 0, **described: Any) -> N
         torch.manual_seed(seed)
         network = assemble(description(**described), table, {task.spec.name: task for task in tasks})
         for name, parameter in network.named_parameters():
+            if name.endswith(".asking"):
+                continue  # a task has no ear for requests until it is trained alone
             if name.startswith("rows.") or ("internvl" in name and ".trunk." not in name and parameter.ndim > 1):
                 parameter.normal_(0.0, 0.3)
     return network.eval().requires_grad_(False)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _KEY, _CORE = "chiasm.task", "chiasm.core"
 _ROWS_INPUT, _ROWS_OUTPUT, _VECTORS, _DECODER = "rows.input", "rows.output", "embeddings", "decoder."
+_ASKING = "rows.asking"
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,6 +42,7 @@ class TaskFile:
     rows_output: Tensor  # (1, D) the token's row of the head
     vectors: Tensor  # (K, D) the task embeddings
     decoder: Mapping[str, Tensor] = field(default_factory=dict)
+    asking: Tensor | None = None  # (2, D) by which it hears that it is meant, where it has learned to
     core: str = ""  # `Manifest.core_id` of the core that it was trained on, where the file says it
 
     @property
@@ -61,6 +63,8 @@ class TaskFile:
             _ROWS_OUTPUT: (self.rows_output, (1, d)),
             _VECTORS: (self.vectors, (self.embeddings, d)),
         }
+        if self.asking is not None:
+            shapes[_ASKING] = (self.asking, (2, d))
         for key, (tensor, wanted) in shapes.items():
             if tuple(tensor.shape) != wanted:
                 found = shown(tuple(tensor.shape), 40)
@@ -77,6 +81,7 @@ def task_chunks(task: TaskFile) -> Iterator[bytes | memoryview]:
     """The bytes of a task's file."""
     task.check()
     tensors = {_ROWS_INPUT: task.rows_input, _ROWS_OUTPUT: task.rows_output, _VECTORS: task.vectors}
+    tensors |= {} if task.asking is None else {_ASKING: task.asking}
     tensors |= {_DECODER + key: tensor for key, tensor in task.decoder.items()}
     said = {_KEY: json.dumps(task.entry.model_dump())} | ({_CORE: task.core} if task.core else {})
     yield from tensor_chunks(tensors, said, f"task '{task.name}'")
@@ -94,15 +99,15 @@ def parse_task_file(data: bytearray, name: str) -> TaskFile:
     except ValidationError as error:
         raise CheckpointError(f"{name} has a task manifest that is not valid") from error
     rows = [tensors.pop(key) for key in (_ROWS_INPUT, _ROWS_OUTPUT, _VECTORS) if key in tensors]
+    asking = tensors.pop(_ASKING, None)
     decoder = {key.removeprefix(_DECODER): tensor for key, tensor in tensors.items() if key.startswith(_DECODER)}
     if len(decoder) != len(tensors) or len(rows) != 3:
         raise CheckpointError(f"{name} must hold {_ROWS_INPUT}, {_ROWS_OUTPUT}, {_VECTORS} and {_DECODER}* alone")
     core = metadata.get(_CORE, "")
     if core and not CORE_ID.fullmatch(core):
         raise CheckpointError(f"{name} has a task manifest that is not valid: look at '{_CORE}'")
-    return TaskFile(
-        **entry.model_dump(), rows_input=rows[0], rows_output=rows[1], vectors=rows[2], decoder=decoder, core=core
-    )
+    told = {**entry.model_dump(), "asking": asking, "core": core}
+    return TaskFile(rows_input=rows[0], rows_output=rows[1], vectors=rows[2], decoder=decoder, **told)
 
 
 def write_task_file(path: str | os.PathLike[str], task: TaskFile) -> None:

@@ -4,14 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from .referring import Progress
-
-if TYPE_CHECKING:
-    from chiasm.evaluate.own import OwnPlan
 
 
 def has_metric(task: str | None) -> bool:
@@ -26,18 +22,28 @@ def has_metric(task: str | None) -> bool:
 
 
 def measure(
-    plan: OwnPlan, task: str, model: str, device: str, tasks_from: Sequence[Path], *, as_json: bool, progress: Progress
+    chosen: tuple[Path, Path, int | None, int, bool],
+    task: str | None,
+    model: str,
+    device: str,
+    tasks_from: Sequence[Path] | None,
+    as_json: bool,
+    progress: Progress,
 ) -> None:
     """Ask every photograph and print what the task makes of it."""
     import json
 
     import chiasm
-    from chiasm.evaluate.own import as_lines, measure_own
+    from chiasm.evaluate.coco import read_coco
+    from chiasm.evaluate.own import OwnPlan, as_lines, measure_own
 
     from .start import kept_for_good
 
+    assert task is not None  # it has a metric
+    gt, images, limit, absent, skip_missing = chosen
+    plan = OwnPlan(read_coco(gt), images, limit, absent, skip_missing)
     with kept_for_good():
-        loaded = chiasm.load(model, device=device, tasks=[task], tasks_from=tasks_from)
+        loaded = chiasm.load(model, device=device, tasks=[task], tasks_from=tasks_from or ())
     with progress(len(plan.truth.images[: plan.limit])) as advance:
         report = measure_own(plan, loaded, loaded.table.tasks[task], advance)
     for notice in loaded.notices:

@@ -121,8 +121,9 @@ class Answers:
         embeds = network.embed(self.ids, image, torch.cat(given) if given else None)
         hidden = self._speak(embeds, self.positions)
         begin = torch.tensor(self.behind, device=self.ids.device)[:, None]
+        heard = network.heard([one.ids for one in self.speakers], image)
         for step in range(max(self.most) + max(network.rows.sizes, default=0) + 1):
-            chosen = self.choose(network.logits(hidden[:, -1]), self.states, self.said)
+            chosen = self.choose(network.logits(hidden[:, -1], heard), self.states, self.said)
             self._take(chosen, step)
             yield
             if not any(self.open):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
@@ -35,9 +35,23 @@ class Network(nn.Module):
         places = ids == image_id
         return embeds.masked_scatter(places[..., None], image_tokens.to(embeds.dtype))
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """(..., D) to (..., V + tasks)."""
-        return self.rows.logits(hidden, self.backbone.head(hidden))
+    def logits(self, hidden: Tensor, heard: Tensor | None = None) -> Tensor:
+        """(..., D) to (..., V + tasks); `heard` (..., tasks) is what the request adds to the routing tokens."""
+        logits = self.rows.logits(hidden, self.backbone.head(hidden))
+        if heard is None:
+            return logits
+        return torch.cat([logits[..., : self.rows.base], logits[..., self.rows.base :] + heard], -1)
+
+    def heard(self, requests: Sequence[Sequence[int]], image_id: int) -> Tensor | None:
+        """(N, tasks) of N requests by their ids, images left out; None where no task listens."""
+        if not self.rows.listen():
+            return None
+        device = next(self.parameters()).device
+        words = [[i for i in ids if i != image_id and i < self.rows.base] or [0] for ids in requests]
+        longest = max(map(len, words))
+        ids = torch.tensor([[*some, *[0] * (longest - len(some))] for some in words], device=device)
+        asked = torch.arange(longest, device=device) < torch.tensor([[len(some)] for some in words], device=device)
+        return self.rows.heard(self.rows.votes(self.backbone.embed(ids)), asked)
 
     def slots(self, ids: Tensor, hidden: Tensor, task: str) -> Tensor:
         """Hidden states at the task's slot positions, in reading order: (routes, K, D) from (B, L) and (B, L, D)."""

@@ -14,15 +14,23 @@ import torch.nn.functional as F
 from chiasm_registry import TaskSpec
 from torch import Tensor, nn
 
+EAR = 3.0  # scale of what `TaskRow.asking` says, so that it learns as fast as the rest at one rate
+
 
 class TaskRow(nn.Module):
-    """One task's learned vectors: its token's row in the embedding and in the head, and its K embeddings."""
+    """One task's learned vectors: its token's row in the embedding and in the head, its K embeddings, and its ear.
+
+    `asking` are two vectors: where to listen in the words of a request, and how much a word speaks for the task. A task
+    that is trained beside a language model that stays as it is can tell by them when it is meant; zeros, as in a task
+    that was trained with its language model, change nothing.
+    """
 
     def __init__(self, width: int, embeddings: int) -> None:
         super().__init__()
         self.input = nn.Parameter(torch.zeros(1, width))
         self.output = nn.Parameter(torch.zeros(1, width))
         self.vectors = nn.Parameter(torch.zeros(embeddings, width))
+        self.asking = nn.Parameter(torch.zeros(2, width), requires_grad=False)
 
     @torch.no_grad()
     def start(self, embedding: Tensor, head: Tensor, seed: int) -> None:
@@ -87,3 +95,20 @@ class Rows(nn.Module):
             return base
         table = torch.cat([row.output for row in self._rows()]).to(hidden.dtype)
         return torch.cat([base, hidden @ table.T], -1)
+
+    def listen(self) -> bool:
+        """Whether any task has an ear for requests, or is to get one."""
+        return any(row.asking.requires_grad or bool(row.asking.any()) for row in self._rows())
+
+    def votes(self, words: Tensor) -> tuple[Tensor, Tensor]:
+        """For embeddings (..., D) of words: how much each task listens there and what it hears, (..., tasks) both."""
+        directions = F.normalize(words, dim=-1) * words.shape[-1] ** 0.5
+        where, what = (torch.stack([row.asking[k] for row in self._rows()]).to(words) * EAR for k in (0, 1))
+        return directions @ where.T, directions @ what.T
+
+    @staticmethod
+    def heard(votes: tuple[Tensor, Tensor], asked: Tensor) -> Tensor:
+        """(N, tasks) to be added to the routing tokens' logits; `asked` (N, L) marks the words of N requests."""
+        listen, speak = votes  # (N, L, tasks)
+        heed = listen.masked_fill(~asked[..., None], torch.finfo(listen.dtype).min).softmax(1)
+        return (heed * speak).sum(1)

@@ -44,6 +44,22 @@ def neighbours(catalog: Catalog, base: Checkpoint, name: str) -> list[TaskSpec]:
     return [catalog.tasks[other].spec for other in base.tasks if other != name and other in catalog.tasks]
 
 
+def start_like_another(network: Network, base: Checkpoint, task: TaskSpec, known: Sequence[TaskSpec]) -> None:
+    """A new task's rows begin as those of a trained one that, like it, looks at images or does not.
+
+    The language model, which stays as it is, fills that one's slots with what a phrase means, and says its token behind
+    a phrase: what is left to learn is what to read from the slots, and whom a request means.
+    """
+    alike = [spec.name for spec in known if spec.needs_image == task.needs_image]
+    if task.name in base.tasks or not alike:
+        return
+    row, other = network.rows.row(task.name), network.rows.row(alike[0])
+    row.input.data.copy_(other.input.data)
+    row.output.data.copy_(other.output.data)
+    count = len(row.vectors)
+    row.vectors.data.copy_(other.vectors.data[[k % len(other.vectors) for k in range(count)]])
+
+
 def hold_still(network: Network, base: Checkpoint, name: str) -> None:
     """Give the base's other tasks their rows, and let nothing but the task's own parameters learn."""
     for other in network.rows.names:
@@ -53,7 +69,7 @@ def hold_still(network: Network, base: Checkpoint, name: str) -> None:
         if other in base.tasks:
             fill_row(network.rows.row(other), base.tasks[other])
     network.requires_grad_(False)
-    network.rows.row(name).requires_grad_(True)
+    network.rows.row(name).requires_grad_(True)  # its ear for requests, too
     network.decoders[name].requires_grad_(True)
 
 

@@ -34,21 +34,25 @@ NO_LABEL = -100
 class Row:
     """One image's sequence: a prefix (the image), and branches that all see it; see `branch_mask`.
 
-    `labels` holds at each position the id to predict there, or NO_LABEL.
+    `labels` holds at each position the id to predict there, or NO_LABEL; `asked` marks the words of requests.
     """
 
     ids: list[int] = field(default_factory=list)
     branch: list[int] = field(default_factory=list)
     parent: list[int] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
+    asked: list[bool] = field(default_factory=list)
     routed: list[tuple[str, Routed]] = field(default_factory=list)  # (task, what was routed) in the order of the slots
 
-    def grow(self, ids: Sequence[int], parent: int = 0, labels: Sequence[int] | None = None) -> int:
-        """Append a branch (the prefix, if nothing stands yet) and return its number."""
+    def grow(
+        self, ids: Sequence[int], parent: int = 0, labels: Sequence[int] | None = None, asked: Sequence[bool] = ()
+    ) -> int:
+        """Append a branch (the prefix, if nothing stands yet) and return its number; `asked` is of its beginning."""
         number = self.branch[-1] + 1 if self.branch else 0
         self.ids += ids
         self.branch += [number] * len(ids)
         self.parent += [parent] * len(ids)
+        self.asked += [*asked, *[False] * (len(ids) - len(asked))]
         self.labels += labels if labels is not None else [NO_LABEL] * len(ids)
         return number
 
@@ -78,7 +82,7 @@ class Writer:
     def write(self, requests: Sequence[Request]) -> Row:
         """All requests of one image as branches: conversations, whose answers are learned, and guided phrases."""
         row = Row()
-        row.grow(self._common)
+        row.grow(self._common, asked=[token != self.markers.image for token in self._common])
         for request in requests:
             if request.prompt is None:
                 self._guided(row, request)
@@ -116,7 +120,7 @@ class Writer:
         ids.append(self.markers.end)
         emitted = [NO_LABEL if token >= self.rows.starts[0] else token for token in ids]
         labels = [NO_LABEL] * (start - 1) + emitted[start:] + [NO_LABEL]
-        row.grow(ids, parent=0 if request.image else ALONE, labels=labels)
+        row.grow(ids, parent=0 if request.image else ALONE, labels=labels, asked=[True] * start)
 
     def _spelled(self, row: Row, said: Routed) -> list[int]:
         row.routed += [(task, said) for task in said.tasks]
@@ -222,6 +226,7 @@ def collate(items: Sequence[Item], pad: int, source: int) -> dict[str, Any]:
         "branch": _padded([row.branch for row in rows], longest, -1),
         "parent": _padded([row.parent for row in rows], longest, 0),
         "labels": _padded([row.labels for row in rows], longest, NO_LABEL),
+        "asked": _padded([row.asked for row in rows], longest, False),
         "nested": Nested(
             {name: [item.targets[name] for item in items] for name in items[0].targets},
             {name: [item.phrases[name] for item in items] for name in items[0].phrases},

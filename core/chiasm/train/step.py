@@ -69,18 +69,20 @@ class Step(nn.Module):
         parent: Tensor,
         labels: Tensor,
         nested: Nested,
+        asked: Tensor | None = None,
         ids: Sequence[str] = (),
     ) -> dict[str, Tensor]:
         """Named losses of a batch of `collate`: `loss`, `loss/text`, `loss/<task>/<name>`; `ids` name the samples."""
         network = self.network
         if view is None:
             hidden = self._speak(tokens, branch, parent, None)
-            losses = {"loss/text": self._text_loss(hidden, labels)}
+            losses = {"loss/text": self._text_loss(hidden, labels, self._heard(tokens, branch, parent, labels, asked))}
         else:
             pixels, tiles = self._tiles(view)
             seen = network.backbone.see(tiles)
             hidden = self._speak(tokens, branch, parent, seen.tokens.flatten(0, 1))
-            losses = {"loss/text": self._text_loss(hidden, labels)} if self._language_learns(labels) else {}
+            heard = self._heard(tokens, branch, parent, labels, asked)
+            losses = {"loss/text": self._text_loss(hidden, labels, heard)} if self._language_learns(labels) else {}
             scenes = self._scenes(pixels, tiles, seen.maps)
             for name in nested.targets:  # the tasks that learn
                 losses.update(self._task_losses(name, scenes, tokens, hidden, nested))
@@ -113,10 +115,25 @@ class Step(nn.Module):
             return True
         return self.network.rows.learn() and bool((labels != NO_LABEL).any())
 
-    def _text_loss(self, hidden: Tensor, labels: Tensor) -> Tensor:
-        """Cross-entropy of the answers' tokens, routing tokens included."""
+    def _text_loss(self, hidden: Tensor, labels: Tensor, heard: Tensor | None) -> Tensor:
+        """Cross-entropy of the answers' tokens, routing tokens included; `heard` (tokens, tasks) helps these."""
         learned = labels != NO_LABEL
-        return self.text_weight * F.cross_entropy(self.network.logits(hidden[learned]).float(), labels[learned])
+        logits = self.network.logits(hidden[learned], heard)
+        return self.text_weight * F.cross_entropy(logits.float(), labels[learned])
+
+    def _heard(
+        self, tokens: Tensor, branch: Tensor, parent: Tensor, labels: Tensor, asked: Tensor | None
+    ) -> Tensor | None:
+        """What the request of each learned token says: the words of the prefix and of its own branch."""
+        learned = labels != NO_LABEL
+        if asked is None or not self.network.rows.listen() or not bool(learned.any()):
+            return None
+        row, _ = learned.nonzero(as_tuple=True)
+        own, of_prefix = branch[learned][:, None], (parent[learned] >= 0)[:, None]
+        mine = asked[row] & ((branch[row] == own) | ((branch[row] == 0) & of_prefix))
+        words = self.network.backbone.embed(tokens.clamp(max=self.network.rows.base - 1))
+        listen, speak = self.network.rows.votes(words)
+        return self.network.rows.heard((listen[row], speak[row]), mine)
 
     def _scenes(self, pixels: Tensor, tiles: Tensor, maps: tuple[Tensor, ...]) -> list[Scene]:
         reference = self._reference_maps(tiles, maps)

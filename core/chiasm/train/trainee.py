@@ -24,7 +24,7 @@ from ..routing.network import Network
 from ..text import Tokenizer, train_tokenizer
 from ..text.templates import find_template
 from ..weights import core_tensors, fill_core, fill_task, start_tasks, task_file
-from .alone import hold_still, neighbours, of_whom
+from .alone import hold_still, neighbours, of_whom, start_like_another
 from .bases import read_base
 from .config import Section, TrainConfig
 from .data import Record
@@ -144,7 +144,9 @@ def make_trainee(
     specs = [task.spec for task in tasks.values()]
     if config.alone and base:
         hold_still(network, base, config.alone)
-        specs += neighbours(catalog, base, config.alone)
+        known = neighbours(catalog, base, config.alone)
+        start_like_another(network, base, specs[0], known)
+        specs += known
     trained = learning(network, tasks, config.optimizer.groups)
     homes = {name: of_whom(catalog, name) for name in tasks}
     told: dict[str, Any] = {"base": base.manifest if base else None, "carried": carried, "alone": config.alone}

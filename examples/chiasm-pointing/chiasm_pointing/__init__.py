@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from chiasm_registry import CoreInfo, Decoder, Metric, Points, Sample, Task, TaskSpec, hookimpl
 from pydantic import BaseModel, ConfigDict, Field
@@ -16,6 +17,13 @@ class PointingOptions(BaseModel):
 
     threshold: float = Field(default=0.3, ge=0, le=1)
     max_objects: int = Field(default=100, ge=1, le=1000)
+
+
+class Target(NamedTuple):
+    """What a phrase should find: boxes, each with whether it is a crowd, which counts neither way; its one name."""
+
+    things: list[tuple[tuple[float, float, float, float], bool]]
+    name: str | None
 
 
 class Pointing(Task):
@@ -36,10 +44,12 @@ class Pointing(Task):
 
         return PointDecoder(core)
 
-    def targets(self, sample: Sample) -> Sequence["list[tuple[tuple[float, ...], bool]]"]:
-        """For each phrase the boxes it means and whether each is a crowd, which counts neither way."""
+    def targets(self, sample: Sample) -> Sequence[Target]:
         things = [(thing.box_xyxy, thing.crowd) for thing in sample.objects]
-        return [[things[k] for k in matches] for matches in sample.matches]
+        return [
+            Target([things[k] for k in matches], meaning[0] if len(meaning) == 1 else None)
+            for matches, meaning in zip(sample.matches, sample.meanings, strict=True)
+        ]
 
     def metric(self) -> Metric:
         from .metric import PointMetric

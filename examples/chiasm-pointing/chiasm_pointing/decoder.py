@@ -1,6 +1,7 @@
 """A heat map for each phrase, whose peaks are the points (after Zhou et al., Objects as Points, 2019)."""
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -9,6 +10,7 @@ from chiasm_registry import CoreInfo, Point, Points, Route, Scene, ScoredPoint
 from torch import Tensor, nn
 
 WIDTH, KINDS, LEVELS = 96, 96, 4
+NAMES = Path(__file__).with_name("coco.txt").read_text("utf-8").splitlines()  # what the published head knows, in order
 
 
 def separable(channels: int) -> nn.Sequential:
@@ -37,31 +39,33 @@ class PointDecoder(nn.Module):
             nn.Flatten(), nn.LayerNorm(4 * core.width), nn.Linear(4 * core.width, 256), nn.GELU(), nn.Linear(256, KINDS)
         )
         self.kinds = nn.Parameter(torch.randn(KINDS, n, WIDTH + 1) * 0.1)
-        self.hints = nn.ModuleList(nn.Conv2d(WIDTH, 4, 1) for _ in self.maps)  # of where middles are, whatever the thing
+        self.hints = nn.ModuleList(nn.Conv2d(WIDTH, 4, 1) for _ in self.maps)  # of middles, whatever the thing
         self.peaks = nn.Sequential(
             nn.Conv2d(5 * n, 16, 3, padding=1), nn.GELU(), nn.Conv2d(16, 16, 3, padding=2, dilation=2), nn.GELU(),
             nn.Conv2d(16, 1, 3, padding=1),
         )
         nn.init.constant_(self.peaks[-1].bias, -4.0)
 
-    def heat(self, maps: Sequence[Tensor], slots: Sequence[Tensor]) -> Tensor:
-        """(R, h, w) logits on the finest grid from maps (B, C, h, w) and each image's slots (routes, K, D)."""
-        levels = [tower(narrow(one)) for tower, narrow, one in zip(self.towers, self.narrow, maps[-LEVELS:], strict=True)]
+    def heat(self, maps: Sequence[Tensor], kinds: Sequence[Tensor]) -> Tensor:
+        """(R, h, w) logits on the finest grid from maps (B, C, h, w) and what each image is asked (routes, KINDS)."""
+        parts = zip(self.towers, self.narrow, maps[-LEVELS:], strict=True)
+        levels = [tower(narrow(one)) for tower, narrow, one in parts]
         grid = levels[0].shape[-2:]
         hints = torch.cat([_resized(hint(level), grid) for hint, level in zip(self.hints, levels, strict=True)], 1)
         stacks = []
-        for image, asked in enumerate(slots):
-            wanted = torch.einsum("rk,kln->lrn", self.ask(asked).softmax(-1), self.kinds)  # (levels, routes, WIDTH + 1)
+        for image, asked in enumerate(kinds):
+            wanted = torch.einsum("rk,kln->lrn", asked.softmax(-1), self.kinds)  # (levels, routes, WIDTH + 1)
             alike = [
-                _resized((torch.einsum("rn,nhw->rhw", one[:, :-1], level[image]) + one[:, -1, None, None])[:, None], grid)
+                torch.einsum("rn,nhw->rhw", one[:, :-1], level[image]) + one[:, -1, None, None]
                 for one, level in zip(wanted, levels, strict=True)
             ]
+            alike = [_resized(one[:, None], grid) for one in alike]
             stacks.append(torch.cat([*alike, hints[image].expand(len(asked), -1, -1, -1)], 1))
         return self.peaks(torch.cat(stacks))[:, 0]
 
     @torch.no_grad()
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Points]:
-        heat = self.heat([m[None] for m in scene.maps], [torch.stack([route.slots for route in routes])])
+        heat = self.heat([m[None] for m in scene.maps], [self.ask(torch.stack([route.slots for route in routes]))])
         heat = heat.float().sigmoid()
         peaks = heat * (heat == F.max_pool2d(heat[:, None], 3, 1, 1)[:, 0])
         answers = []
@@ -95,12 +99,16 @@ class PointDecoder(nn.Module):
     ) -> Mapping[str, Tensor]:
         """The focal loss of peaks: cells near a middle are forgiven, those of crowds not looked at."""
         maps = [torch.stack(level) for level in zip(*(scene.maps for scene in scenes), strict=True)]
-        heat = self.heat(maps, [torch.stack([route.slots for route in some]) for some in routes]).float()
-        pairs = [(scenes[k].size_hw, target) for k, some in enumerate(targets) for target in some]
+        kinds = [self.ask(torch.stack([route.slots for route in some])) for some in routes]
+        heat = self.heat(maps, kinds).float()
+        pairs = [(scenes[k].size_hw, target.things) for k, some in enumerate(targets) for target in some]
         near, middle, seen = (torch.stack(part) for part in zip(*(bumps(*p, heat) for p in pairs), strict=True))
         hit = -F.logsigmoid(heat) * heat.sigmoid().sub(1).square() * middle
         miss = -F.logsigmoid(-heat) * heat.sigmoid().square() * (1 - near).pow(4) * (1 - middle) * seen
-        return {"peaks": (hit + miss).sum() / middle.sum().clamp(min=1)}
+        names = [target.name for some in targets for target in some]
+        known = torch.tensor([NAMES.index(name) if name in NAMES else -1 for name in names], device=heat.device)
+        naming = F.cross_entropy(torch.cat(kinds).float(), known, ignore_index=-1, reduction="sum")
+        return {"peaks": (hit + miss).sum() / middle.sum().clamp(min=1), "naming": naming / len(known)}
 
 
 def bumps(size_hw: tuple[int, int], target: Sequence[Any], heat: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -14,7 +14,8 @@ class PointMetric:
 
     def update(self, outputs: Sequence[Points], targets: Sequence[Any]) -> None:
         for output, target in zip(outputs, targets, strict=True):
-            free, crowds = [box for box, crowd in target if not crowd], [box for box, crowd in target if crowd]
+            free = [box for box, crowd in target.things if not crowd]
+            crowds = [box for box, crowd in target.things if crowd]
             self.things += len(free)
             for item in sorted(output.items, key=lambda one: -(one.score or 0)):
                 taken = min((box for box in free if inside(item.point.xy, box)), key=area, default=None)

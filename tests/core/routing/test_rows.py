@@ -82,3 +82,25 @@ def test_gradients_reach_only_what_was_fed() -> None:
     assert level.vectors.grad[0].any()
     assert not level.vectors.grad[1].any()
     assert box.vectors.grad is None or not box.vectors.grad.any()
+
+
+def test_an_ear_hears_its_word_wherever_it_stands_and_no_other() -> None:
+    """A task that listens for one direction speaks up when a request has that word; its length does not count."""
+    rows = Rows(20, 8, SPECS[:2])
+    words = torch.randn(20, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        rows.row("level").asking.copy_(torch.stack([words[3], words[3]]))
+    request = words[[5, 3, 7, 9, 9]][None].expand(3, -1, -1)
+    asked = torch.tensor([[1, 1, 1, 0, 0], [1, 0, 1, 0, 0], [1, 1, 0, 0, 0]]).bool()
+    heard = rows.heard(rows.votes(request), asked)
+    assert torch.equal(heard[:, 0], torch.zeros(3))
+    assert heard[0, 1] > 5
+    assert heard[2, 1] > 5
+    assert heard[1, 1] < heard[0, 1] / 2
+
+
+def test_without_ears_nothing_is_added() -> None:
+    rows = Rows(20, 8, SPECS[:1])
+    assert not rows.listen()
+    rows.row("detection").asking.requires_grad_(True)
+    assert rows.listen()

@@ -91,7 +91,8 @@ def test_one_step_moves_the_tasks_own_tensors_and_no_other(data: Path, base: Pat
     assert before.keys() == after.keys()
     moved = {name for name in before if not torch.equal(before[name], after[name])}
     place = "network.rows.tasks.1"  # behind detection's
-    assert moved == {f"{place}.input", f"{place}.output", f"{place}.vectors", "network.decoders.abacus.gain"}
+    rows = {f"{place}.{part}" for part in ("input", "output", "vectors", "asking")}
+    assert moved == {*rows, "network.decoders.abacus.gain"}
 
 
 def test_it_leaves_one_file_with_its_manifest(base: Path, trained: Path) -> None:
