@@ -52,6 +52,8 @@ def fill_tasks(network: Network, table: TaskTable, checkpoint: Checkpoint, given
     for name, task in table.tasks.items():
         file, fault = given.get(name) or checkpoint.tasks.get(name), checkpoint.faults.get(name)
         if file is None and fault is None:
+            if not task.spec.learns:
+                continue
             file, fault = _shipped(task, core)
         if file is not None:
             fault = _misfit(file, task.spec) or _fill(network, file, type(task).__module__)

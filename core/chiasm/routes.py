@@ -14,8 +14,8 @@ from .routing.network import Network
 
 
 def routable(table: TaskTable, tasks: Sequence[str], untrained: Collection[str], seeing: bool) -> list[str]:
-    """Of the allowed tasks those that have weights and, without an image, need none."""
-    trained = [task for task in tasks if task not in untrained]
+    """Of the allowed tasks those that have learned when to be said and, without an image, need none."""
+    trained = [task for task in tasks if task not in untrained and table.by_name(task).spec.learns]
     return [task for task in trained if seeing or not table.by_name(task).spec.needs_image]
 
 

@@ -152,3 +152,6 @@ class Canvas(Protocol):
     def point(self, x: float, y: float, label: str) -> None: ...
 
     def text(self, x: float, y: float, text: str) -> None: ...
+
+    def heat(self, values: Sequence[Sequence[float]], label: str) -> None:
+        """Rows of a grid that lies over the whole image; 0 is not seen, the largest value is strongest."""

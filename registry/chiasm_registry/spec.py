@@ -28,6 +28,8 @@ class TaskSpec(BaseModel):
     decoder; `after` names tasks whose outputs for the same phrase the decoder wants to see first (it orders them, it
     never triggers them); `phrasings` are how people ask for the task, {names} standing for what they name, with (one|an
 other) choice; `weights_of` says which versions of its distribution wrote weights that this one can read, as ">=1.2".
+    A task that does not `learns` reads no slots: it is complete without weights, and the model never says its token by
+    itself.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -43,6 +45,7 @@ other) choice; `weights_of` says which versions of its distribution wrote weight
     api: str = ">=1,<2"
     phrasings: tuple[str, ...] = ()
     weights_of: str = ""
+    learns: bool = True
 
     @field_validator("weights_of")
     @classmethod

@@ -147,3 +147,17 @@ def test_where_masks_overlap_both_edges_are_seen() -> None:
     row, inside = 100, slice(100, 140)  # the second mask's left edge, which lies in the first
     assert np.abs(np.diff(both[row, inside], axis=0)).sum(1).max() > 60
     assert np.abs(np.diff(alone[row, inside], axis=0)).sum(1).max() > 60
+
+
+def test_heat_tints_where_its_values_are_large() -> None:
+    """A grid over the whole picture; where it is 0 nothing changes, and a bad grid is refused."""
+    canvas = Canvas(Image.new("RGB", (320, 320), "white"))
+    canvas.heat([[0, 0, 0], [0, 0, 0], [0, 0, 4.0]], "cups: 4")
+    seen = canvas.picture()
+    assert seen.getpixel((150, 60)) == (255, 255, 255)
+    assert sum(seen.getpixel((300, 300))) < 700  # type: ignore[arg-type]
+    for bad in ([], [[]], [[1.0], [1.0, 2.0]], [[float("nan")]], [[float("inf")]]):
+        with pytest.raises(InputError, match="rows of one length"):
+            canvas.heat(bad, "x")
+    canvas.heat([[0.0]], "nothing")
+    canvas.picture()

@@ -38,6 +38,7 @@ class Mark:
     framed: bool = False
     dotted: bool = False
     mask: Mask | None = None
+    heat: Image.Image | None = None  # of the canvas's size, 255 where it is strongest
 
 
 class _Tag(NamedTuple):
@@ -78,6 +79,17 @@ class Canvas:
         r = (2 * self.line + 1) / self.scale
         self._marks.append(Mark(label, _caption(label, score), self._area((x - r, y - r, x + r, y + r)), dotted=True))
 
+    def heat(self, values: Sequence[Sequence[float]], label: str) -> None:
+        """A tint as strong as the values of a grid over the whole image, with a tag; a ragged or bad grid is refused."""
+        rows = [[float(value) for value in row] for row in values]
+        most = max((value for row in rows for value in row), default=0.0)
+        if not rows or len({len(row) for row in rows}) != 1 or not rows[0] or not math.isfinite(most):
+            raise InputError("heat wants rows of one length, of finite numbers from 0 on")
+        grid = Image.new("L", (len(rows[0]), len(rows)))
+        grid.putdata([round(255 * max(0.0, value) / most) if most > 0 else 0 for row in rows for value in row])
+        stencil = grid.resize(self._image.size, Image.Resampling.BILINEAR)
+        self._marks.append(Mark(label, _caption(label, None), Rect(0, 0, *self._image.size), heat=stencil))
+
     def text(self, x: float, y: float, text: str) -> None:
         """A tag alone, its upper left corner at (x, y)."""
         self._marks.append(Mark(text, shown(text, _LABEL_CHARS), self._area((x, y, x, y))))
@@ -95,6 +107,9 @@ class Canvas:
         """The picture with every mark; the image it was made from is untouched."""
         colours = colours_by_label(self._asked, [mark.label for mark in self._marks])
         canvas = self._image.copy()
+        for mark in self._marks:
+            if mark.heat is not None:
+                canvas.paste(colours[mark.label], (0, 0), faded(mark.heat, 0.7))
         outlines = [self._put_mask(canvas, mark, colours[mark.label]) for mark in reversed(self._marks)]
         for put in outlines:  # over every tint: where masks overlap, both edges are seen
             put()
