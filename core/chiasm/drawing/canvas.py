@@ -80,7 +80,7 @@ class Canvas:
         self._marks.append(Mark(label, _caption(label, score), self._area((x - r, y - r, x + r, y + r)), dotted=True))
 
     def heat(self, values: Sequence[Sequence[float]], label: str) -> None:
-        """A tint as strong as the values of a grid over the whole image, with a tag; a ragged or bad grid is refused."""
+        """A tint as strong as the values of a grid over the whole image, with a tag; a bad grid is refused."""
         rows = [[float(value) for value in row] for row in values]
         most = max((value for row in rows for value in row), default=0.0)
         if not rows or len({len(row) for row in rows}) != 1 or not rows[0] or not math.isfinite(most):

@@ -15,10 +15,10 @@ Share = Annotated[float, Field(ge=0)]
 class Count(Output):
     """A number, its interval of four fifths, and how many things stand in each cell of a grid over the image."""
 
-    count: Whole
-    low: Whole
-    high: Whole
-    density: tuple[tuple[Share, ...], ...]
+    count: Whole = 0
+    low: Whole = 0
+    high: Whole = 0
+    density: tuple[tuple[Share, ...], ...] = ()
 
     def is_empty(self) -> bool:
         return self.count == 0
@@ -65,7 +65,8 @@ class Counting(Task):
         return CountMetric()
 
     def draw(self, canvas: Canvas, output: Output) -> bool:
-        assert isinstance(output, Count)
+        if not isinstance(output, Count) or not output.density:
+            return False
         canvas.heat(output.density, f"{output.phrase}: {output.count} ({output.low} to {output.high})")
         return True
 

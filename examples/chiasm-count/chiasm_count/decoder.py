@@ -72,6 +72,8 @@ class CountDecoder(nn.Module):
 
     @torch.no_grad()
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Count]:
+        if not routes:
+            return []
         kinds = self.ask(torch.stack([route.slots for route in routes]))
         density, doubt = self.estimate([m[None] for m in scene.maps], [kinds])
         return [_answer(one, *off) for one, off in zip(density.cpu(), doubt.tolist(), strict=True)]

@@ -36,6 +36,8 @@ class GroundingDecoder(nn.Module):
     @torch.no_grad()
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Boxes]:
         """All phrases in one caption, "a cat. a dog."; a box's score for a phrase is that of its surest word."""
+        if not routes:
+            return []
         network, tokenizer = self.model(scene.maps[0].device)
         phrases = [route.phrase.lower().rstrip(". ") for route in routes]
         caption = " ".join(f"{phrase}." for phrase in phrases)

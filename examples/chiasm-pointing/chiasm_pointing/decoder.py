@@ -65,6 +65,8 @@ class PointDecoder(nn.Module):
 
     @torch.no_grad()
     def decode(self, scene: Scene, routes: Sequence[Route]) -> Sequence[Points]:
+        if not routes:
+            return []
         heat = self.heat([m[None] for m in scene.maps], [self.ask(torch.stack([route.slots for route in routes]))])
         heat = heat.float().sigmoid()
         peaks = heat * (heat == F.max_pool2d(heat[:, None], 3, 1, 1)[:, 0])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from .bench import Bench
@@ -32,6 +33,11 @@ class Sheet:
     def text(self, x: float, y: float, text: str) -> None:
         """Two numbers and a text."""
         _numbers((x, y), 2)
+
+    def heat(self, values: Sequence[Sequence[float]], label: str) -> None:
+        """Rows of one length, and a text."""
+        for row in values:
+            _numbers(row, len(values[0]))
 
 
 def check_saved(bench: Bench) -> None:
@@ -66,7 +72,7 @@ def check_drawing(bench: Bench) -> None:
             raise BrokenRuleError(f"draw() returned a {type(drew).__name__}")
 
 
-def _numbers(values: tuple[float, ...], count: int) -> None:
+def _numbers(values: Sequence[float], count: int) -> None:
     import math
 
     if len(values) != count or not all(math.isfinite(value) for value in values):
