@@ -12,18 +12,15 @@ from torch import Tensor, nn
 from . import Count, Truth
 
 WIDTH, KINDS, LEVELS, GRID = 96, 96, 4, 28
+PARTS = ("dw.weight", "dw.bias", "pw.weight", "pw.bias")
 LOW, HIGH = 0.1, 0.9  # quantiles of the interval
 NAMES = Path(__file__).with_name("coco.txt").read_text("utf-8").splitlines()  # what the published head knows, in order
 
 
-def separable(channels: int) -> nn.Sequential:
+def separable() -> list[nn.Module]:
     """A 5x5 depthwise and a 1x1 convolution, as NanoDet-Plus's head has them."""
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, 5, padding=2, groups=channels),
-        nn.LeakyReLU(0.1),
-        nn.Conv2d(channels, channels, 1),
-        nn.LeakyReLU(0.1),
-    )
+    depthwise, pointwise = nn.Conv2d(WIDTH, WIDTH, 5, padding=2, groups=WIDTH), nn.Conv2d(WIDTH, WIDTH, 1)
+    return [depthwise, nn.LeakyReLU(0.1), pointwise, nn.LeakyReLU(0.1)]
 
 
 class CountDecoder(nn.Module):
@@ -37,7 +34,7 @@ class CountDecoder(nn.Module):
         self.narrow = nn.ModuleList(
             nn.Identity() if one.channels == WIDTH else nn.Conv2d(one.channels, WIDTH, 1) for one in self.maps
         )
-        self.towers = nn.ModuleList(nn.Sequential(separable(WIDTH), separable(WIDTH)) for _ in self.maps)
+        self.towers = nn.ModuleList(nn.Sequential(*separable(), *separable()) for _ in self.maps)
         self.ask = nn.Sequential(
             nn.Flatten(), nn.LayerNorm(4 * core.width), nn.Linear(4 * core.width, 256), nn.GELU(), nn.Linear(256, KINDS)
         )
@@ -80,13 +77,10 @@ class CountDecoder(nn.Module):
 
     def prepare(self, options: Mapping[str, Any], initial: Mapping[str, Tensor]) -> None:
         """Start from NanoDet-Plus's head, if `initial` is its file and the core has maps like it."""
-        if not initial or len(self.maps) != LEVELS:
-            return
-        for k in range(LEVELS):
-            tower = [initial[f"cls_convs.{k}.{at}.{part}.{what}"]
-                     for at in (0, 1) for part in ("dw", "pw") for what in ("weight", "bias")]
-            for own, given in zip(self.towers[k].parameters(), tower, strict=True):
-                own.data.copy_(given)
+        for k, tower in enumerate(self.towers if initial and len(self.maps) == LEVELS else ()):
+            given = (initial[f"cls_convs.{k}.{at}.{part}"] for at in (0, 1) for part in PARTS)
+            for own, one in zip(tower.parameters(), given, strict=True):
+                own.data.copy_(one)
             self.kinds.data[:80, k, :-1] = initial[f"gfl_cls.{k}.weight"][:80].flatten(1)
             self.kinds.data[:80, k, -1] = initial[f"gfl_cls.{k}.bias"][:80]
 

@@ -11,8 +11,6 @@ HERE = Path(__file__).parent
 
 
 class PointingOptions(BaseModel):
-    """What a caller may set."""
-
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
     threshold: float = Field(default=0.15, ge=0, le=1)
@@ -30,14 +28,10 @@ class Pointing(Task):
     """Pointing, as Molmo made it popular, with scores in place of text."""
 
     spec = TaskSpec(
-        name="pointing",
-        token="[POINT]",
-        embeddings=4,
-        output=Points,
-        options=PointingOptions,
+        name="pointing", token="[POINT]", embeddings=4, output=Points, options=PointingOptions,
         summary="one point in each thing a phrase means",
         phrasings=tuple((HERE / "phrasings.txt").read_text("utf-8").splitlines()),
-    )
+    )  # fmt: skip
 
     def decoder(self, core: CoreInfo) -> Decoder:
         from .decoder import PointDecoder

@@ -10,17 +10,14 @@ from chiasm_registry import CoreInfo, Point, Points, Route, Scene, ScoredPoint
 from torch import Tensor, nn
 
 WIDTH, KINDS, LEVELS = 96, 96, 4
+PARTS = ("dw.weight", "dw.bias", "pw.weight", "pw.bias")
 NAMES = Path(__file__).with_name("coco.txt").read_text("utf-8").splitlines()  # what the published head knows, in order
 
 
-def separable(channels: int) -> nn.Sequential:
+def separable() -> list[nn.Module]:
     """A 5x5 depthwise and a 1x1 convolution, as NanoDet-Plus's head has them."""
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, 5, padding=2, groups=channels),
-        nn.LeakyReLU(0.1),
-        nn.Conv2d(channels, channels, 1),
-        nn.LeakyReLU(0.1),
-    )
+    depthwise, pointwise = nn.Conv2d(WIDTH, WIDTH, 5, padding=2, groups=WIDTH), nn.Conv2d(WIDTH, WIDTH, 1)
+    return [depthwise, nn.LeakyReLU(0.1), pointwise, nn.LeakyReLU(0.1)]
 
 
 class PointDecoder(nn.Module):
@@ -34,7 +31,7 @@ class PointDecoder(nn.Module):
         self.narrow = nn.ModuleList(
             nn.Identity() if one.channels == WIDTH else nn.Conv2d(one.channels, WIDTH, 1) for one in self.maps
         )
-        self.towers = nn.ModuleList(nn.Sequential(separable(WIDTH), separable(WIDTH)) for _ in self.maps)
+        self.towers = nn.ModuleList(nn.Sequential(*separable(), *separable()) for _ in self.maps)
         self.ask = nn.Sequential(
             nn.Flatten(), nn.LayerNorm(4 * core.width), nn.Linear(4 * core.width, 256), nn.GELU(), nn.Linear(256, KINDS)
         )
@@ -48,18 +45,16 @@ class PointDecoder(nn.Module):
 
     def heat(self, maps: Sequence[Tensor], kinds: Sequence[Tensor]) -> Tensor:
         """(R, h, w) logits on the finest grid from maps (B, C, h, w) and what each image is asked (routes, KINDS)."""
-        parts = zip(self.towers, self.narrow, maps[-LEVELS:], strict=True)
-        levels = [tower(narrow(one)) for tower, narrow, one in parts]
+        levels = [self.towers[k](self.narrow[k](one)) for k, one in enumerate(maps[-LEVELS:])]
         grid = levels[0].shape[-2:]
         hints = torch.cat([_resized(hint(level), grid) for hint, level in zip(self.hints, levels, strict=True)], 1)
         stacks = []
         for image, asked in enumerate(kinds):
             wanted = torch.einsum("rk,kln->lrn", asked.softmax(-1), self.kinds)  # (levels, routes, WIDTH + 1)
             alike = [
-                torch.einsum("rn,nhw->rhw", one[:, :-1], level[image]) + one[:, -1, None, None]
-                for one, level in zip(wanted, levels, strict=True)
+                _resized(torch.einsum("rn,nhw->rhw", one[:, :-1], seen[image])[:, None], grid) + one[:, -1:, None, None]
+                for one, seen in zip(wanted, levels, strict=True)
             ]
-            alike = [_resized(one[:, None], grid) for one in alike]
             stacks.append(torch.cat([*alike, hints[image].expand(len(asked), -1, -1, -1)], 1))
         return self.peaks(torch.cat(stacks))[:, 0]
 
@@ -70,29 +65,14 @@ class PointDecoder(nn.Module):
         heat = self.heat([m[None] for m in scene.maps], [self.ask(torch.stack([route.slots for route in routes]))])
         heat = heat.float().sigmoid()
         peaks = heat * (heat == F.max_pool2d(heat[:, None], 3, 1, 1)[:, 0])
-        answers = []
-        for route, peak in zip(routes, peaks, strict=True):
-            best = peak.flatten().topk(min(route.options.max_objects, peak.numel()))
-            sure = [(s, p) for s, p in zip(*map(Tensor.tolist, best), strict=True) if s >= route.options.threshold]
-            items = (ScoredPoint(point=self._point(at, peak.shape, scene.size_hw), score=score) for score, at in sure)
-            answers.append(Points(items=tuple(items)))
-        return answers
-
-    @staticmethod
-    def _point(at: int, grid_hw: Sequence[int], size_hw: tuple[int, int]) -> Point:
-        """A cell's place in pixels of the original; cells stand at whole strides of the view."""
-        (row, column), (h, w) = divmod(at, grid_hw[1]), size_hw
-        return Point(xy=(column * w / grid_hw[1], row * h / grid_hw[0]))
+        return [_points(peak, scene.size_hw, route.options) for peak, route in zip(peaks, routes, strict=True)]
 
     def prepare(self, options: Mapping[str, Any], initial: Mapping[str, Tensor]) -> None:
         """Start from NanoDet-Plus's head, if `initial` is its file and the core has maps like it."""
-        if not initial or len(self.maps) != LEVELS:
-            return
-        for k in range(LEVELS):
-            tower = [initial[f"cls_convs.{k}.{at}.{part}.{what}"]
-                     for at in (0, 1) for part in ("dw", "pw") for what in ("weight", "bias")]
-            for own, given in zip(self.towers[k].parameters(), tower, strict=True):
-                own.data.copy_(given)
+        for k, tower in enumerate(self.towers if initial and len(self.maps) == LEVELS else ()):
+            given = (initial[f"cls_convs.{k}.{at}.{part}"] for at in (0, 1) for part in PARTS)
+            for own, one in zip(tower.parameters(), given, strict=True):
+                own.data.copy_(one)
             self.kinds.data[:80, k, :-1] = initial[f"gfl_cls.{k}.weight"][:80].flatten(1)
             self.kinds.data[:80, k, -1] = initial[f"gfl_cls.{k}.bias"][:80]
 
@@ -113,6 +93,14 @@ class PointDecoder(nn.Module):
         return {"peaks": (hit + miss).sum() / middle.sum().clamp(min=1), "naming": naming / len(known)}
 
 
+def _points(peaks: Tensor, size_hw: tuple[int, int], options: Any) -> Points:
+    """The surest peaks, in pixels of the original; cells stand at whole strides of the view."""
+    (h, w), best = peaks.shape, peaks.flatten().topk(min(options.max_objects, peaks.numel()))
+    found = [pair for pair in zip(*map(Tensor.tolist, best), strict=True) if pair[0] >= max(options.threshold, 1e-6)]
+    spots = ((score, Point(xy=(at % w * size_hw[1] / w, at // w * size_hw[0] / h))) for score, at in found)
+    return Points(items=tuple(ScoredPoint(point=point, score=score) for score, point in spots))
+
+
 def bumps(size_hw: tuple[int, int], target: Sequence[Any], heat: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """On the grid of `heat` (R, h, w): a bump of the size of each thing, its middle's cell, and 0 inside crowds."""
     h, w = heat.shape[-2:]
@@ -130,4 +118,6 @@ def bumps(size_hw: tuple[int, int], target: Sequence[Any], heat: Tensor) -> tupl
 
 
 def _resized(maps: Tensor, grid_hw: Sequence[int]) -> Tensor:
-    return F.interpolate(maps, size=tuple(grid_hw), mode="bilinear", align_corners=False)
+    """A coarser map on the grid; its first location stands on the grid's, as locations stand at whole strides."""
+    whole, (h, w) = F.pad(maps, (0, 1, 0, 1), mode="replicate"), grid_hw
+    return F.interpolate(whole, size=(h + 1, w + 1), mode="bilinear", align_corners=True)[..., :h, :w]

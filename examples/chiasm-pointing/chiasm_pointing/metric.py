@@ -18,7 +18,8 @@ class PointMetric:
             crowds = [box for box, crowd in target.things if crowd]
             self.things += len(free)
             for item in sorted(output.items, key=lambda one: -(one.score or 0)):
-                taken = min((box for box in free if inside(item.point.xy, box)), key=area, default=None)
+                hit = [box for box in free if inside(item.point.xy, box)]
+                taken = min(hit, key=lambda box: (box[2] - box[0]) * (box[3] - box[1]), default=None)
                 if taken is not None:
                     free.remove(taken)
                     self.hits += 1
@@ -33,7 +34,3 @@ class PointMetric:
 
 def inside(xy: tuple[float, float], box_xyxy: tuple[float, float, float, float]) -> bool:
     return box_xyxy[0] <= xy[0] <= box_xyxy[2] and box_xyxy[1] <= xy[1] <= box_xyxy[3]
-
-
-def area(box_xyxy: tuple[float, float, float, float]) -> float:
-    return (box_xyxy[2] - box_xyxy[0]) * (box_xyxy[3] - box_xyxy[1])
