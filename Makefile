@@ -4,7 +4,7 @@ PYTHON ?= python3
 TORCH ?= torch==2.13.0
 BIN := .venv/bin
 
-.PHONY: demo check lint types test clean
+.PHONY: demo check lint types test docs clean
 
 demo: $(BIN)/chiasm
 	$(BIN)/python examples/demo.py
@@ -19,6 +19,12 @@ types: $(BIN)/chiasm
 
 test: $(BIN)/chiasm
 	$(BIN)/python -m pytest -q -n 2
+
+# The pages as a site, in build/site; the reference among them is written from the code.
+docs: $(BIN)/chiasm
+	$(BIN)/python -m pip install -q -c constraints.txt -e ".[docs]"
+	$(BIN)/python docs/site.py build/docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q --strict
 
 # torch goes in first, alone: on a machine without a GPU let pip find the CPU build of it (TORCH=torch==2.13.0+cpu asks
 # for it by name), or the rest brings gigabytes of CUDA. With a GPU, make .venv yourself with the torch of your driver.

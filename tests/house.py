@@ -29,7 +29,6 @@ READING_ORDER = (
     *("result", "result_json", "drawing", "plot", "export", "polygons", "exchange"),
     *("weights", "source", "transfer", "assemble", "scene", "options", "requests", "routes"),
     *("answer", "written", "thread", "speech", "session", "model", "models", "placement", "filling", "loading"),
-    *("checkpoint", "weights", "assemble", "scene", "options", "requests", "routes"),
     *("evaluate", "train", "cli"),
 )
 # verbs of a small thing that a larger one carries out, imported when they are called

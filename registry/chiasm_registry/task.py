@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -31,9 +32,11 @@ class Task:
     def weights(self) -> Sequence[Path]:
         """Task files that come with the plugin, one for each core it was trained on; `chiasm train --task` writes them.
 
-        The one of the core that is loaded is used where neither the model's folder nor the caller has another.
+        By default those beside the task's own module whose names begin with the task's. The one of the core
+        that is loaded is used where neither the model's folder nor the caller has another.
         """
-        return ()
+        home = getattr(sys.modules.get(type(self).__module__), "__file__", None)
+        return sorted(Path(home).parent.glob(f"{self.spec.name}*.safetensors")) if home else ()
 
     def draw(self, canvas: Canvas, output: Output) -> bool:
         """Draw one output; False leaves it to core, which draws boxes, masks and points by itself."""

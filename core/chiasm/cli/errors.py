@@ -35,6 +35,8 @@ def guarded(command: Callable[[], None]) -> int:
     except BrokenPipeError:
         return _reader_gone()
     except ChiasmError as error:
+        if os.environ.get("CHIASM_TRACEBACK") == "1" and error.__cause__ is not None:
+            traceback.print_exc()  # for the author of a task, whose own function failed
         complain(str(error))
         return BAD_INPUT
     except Exception as error:

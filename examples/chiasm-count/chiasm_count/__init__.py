@@ -70,9 +70,6 @@ class Counting(Task):
         canvas.heat(output.density, f"{output.phrase}: {output.count} ({output.low} to {output.high})")
         return True
 
-    def weights(self) -> Sequence[Path]:
-        return sorted(HERE.glob("*.safetensors"))
-
 
 @hookimpl
 def chiasm_tasks() -> Sequence[Task]:

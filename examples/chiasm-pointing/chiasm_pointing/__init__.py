@@ -50,9 +50,6 @@ class Pointing(Task):
 
         return PointMetric()
 
-    def weights(self) -> Sequence[Path]:
-        return sorted(HERE.glob("*.safetensors"))
-
 
 @hookimpl
 def chiasm_tasks() -> Sequence[Task]:
