@@ -43,7 +43,8 @@ def test_its_commands_end_with_a_trained_task(desk: Path) -> None:
         shortened = command + next((more for part, more in SHORTER.items() if command.startswith(part)), "")
         shortened = shortened.replace("draw_shapes(300)", "draw_shapes(20)").replace("--limit 30", "--limit 4")
         done = subprocess.run(
-            ["bash", "-c", shortened], cwd=desk, env=environment, capture_output=True, text=True, timeout=600, check=False
+            ["bash", "-c", shortened], cwd=desk, env=environment, capture_output=True, text=True, timeout=600,
+            check=False,
         )
         assert done.returncode == 0, f"{command}\n{done.stdout[-1500:]}{done.stderr[-1500:]}"
         said.append(done.stdout)
