@@ -187,10 +187,10 @@ class Model:
             with clock("speak"):
                 prefix = self._prompt(self.instruction, [look] if look else [])
                 tokens, places = (look.tokens, [look.places]) if look else (None, [])
-                spoken = speak_guided(
-                    self.network, self.markers, prefix, tokens, spelled, tasks,
-                    at_once=self.limits.phrases_at_once, places=places,
-                )  # fmt: skip
+                at_once = self.limits.phrases_at_once
+                with self.network.speaking_for(tasks):
+                    said_of = (self.network, self.markers, prefix, tokens, spelled, tasks)
+                    spoken = speak_guided(*said_of, at_once=at_once, places=places)
             said = dict(zip(phrases, spoken, strict=True))
             routes = guided_routes(self.network, tasks, things, said, asked)
             results.append(answered(self, look, "", routes, asked, clock))

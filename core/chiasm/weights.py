@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .checkpoint import TaskFile
 from .checkpoint.later import Later
+from .routing.adapters import adapter_tensors, fill_adapter
 from .routing.network import Network
 from .routing.rows import TaskRow
 
@@ -38,6 +39,7 @@ def task_file(network: Network, name: str, token: str, order: int, distribution:
         rows_output=_out(row.output, dtype),
         vectors=_out(row.vectors, dtype),
         asking=_out(row.asking, dtype) if bool(row.asking.any()) else None,
+        lora={k: _out(t, dtype) for k, t in adapter_tensors(network.language, name).items()} if network.adapted else {},
         decoder={key: _out(tensor, dtype) for key, tensor in decoder.items()},
     )
 
@@ -70,6 +72,9 @@ def fill_task(network: Network, file: TaskFile) -> None:
     for name, tensor in given.items():  # what is fed to the language model, and reaches all that it says afterwards
         if not name.startswith("decoder.") and float(tensor.abs().max()) > LARGEST:
             raise CheckpointError(f"{file.name}.safetensors: {name} holds a number above {LARGEST:g}; train it anew")
+    if file.lora:
+        fill_adapter(network.language, file.name, file.lora)
+        network.adapted = True
     _copy(wanted, given)
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _KEY, _CORE = "chiasm.task", "chiasm.core"
 _ROWS_INPUT, _ROWS_OUTPUT, _VECTORS, _DECODER = "rows.input", "rows.output", "embeddings", "decoder."
-_ASKING = "rows.asking"
+_ASKING, _LORA = "rows.asking", "lora."
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,6 +43,7 @@ class TaskFile:
     vectors: Tensor  # (K, D) the task embeddings
     decoder: Mapping[str, Tensor] = field(default_factory=dict)
     asking: Tensor | None = None  # (2, D) by which it hears that it is meant, where it has learned to
+    lora: Mapping[str, Tensor] = field(default_factory=dict)  # `LAYER.A`, `LAYER.B` over the language model's layers
     core: str = ""  # `Manifest.core_id` of the core that it was trained on, where the file says it
 
     @property
@@ -83,6 +84,7 @@ def task_chunks(task: TaskFile) -> Iterator[bytes | memoryview]:
     tensors = {_ROWS_INPUT: task.rows_input, _ROWS_OUTPUT: task.rows_output, _VECTORS: task.vectors}
     tensors |= {} if task.asking is None else {_ASKING: task.asking}
     tensors |= {_DECODER + key: tensor for key, tensor in task.decoder.items()}
+    tensors |= {_LORA + key: tensor for key, tensor in task.lora.items()}
     said = {_KEY: json.dumps(task.entry.model_dump())} | ({_CORE: task.core} if task.core else {})
     yield from tensor_chunks(tensors, said, f"task '{task.name}'")
 
@@ -100,13 +102,14 @@ def parse_task_file(data: bytearray, name: str) -> TaskFile:
         raise CheckpointError(f"{name} has a task manifest that is not valid") from error
     rows = [tensors.pop(key) for key in (_ROWS_INPUT, _ROWS_OUTPUT, _VECTORS) if key in tensors]
     asking = tensors.pop(_ASKING, None)
+    lora = {key.removeprefix(_LORA): tensors.pop(key) for key in [*tensors] if key.startswith(_LORA)}
     decoder = {key.removeprefix(_DECODER): tensor for key, tensor in tensors.items() if key.startswith(_DECODER)}
     if len(decoder) != len(tensors) or len(rows) != 3:
         raise CheckpointError(f"{name} must hold {_ROWS_INPUT}, {_ROWS_OUTPUT}, {_VECTORS} and {_DECODER}* alone")
     core = metadata.get(_CORE, "")
     if core and not CORE_ID.fullmatch(core):
         raise CheckpointError(f"{name} has a task manifest that is not valid: look at '{_CORE}'")
-    told = {**entry.model_dump(), "asking": asking, "core": core}
+    told = {**entry.model_dump(), "asking": asking, "core": core, "lora": lora}
     return TaskFile(rows_input=rows[0], rows_output=rows[1], vectors=rows[2], decoder=decoder, **told)
 
 

@@ -188,7 +188,9 @@ class Answers:
             answered = seen.new_zeros(len(embeds), max(0, past + embeds.shape[1] - seen.shape[1]))
             keys = torch.cat([seen, answered], 1)
             mask = branch_mask(keys[:, past:], keys[:, :past], embeds.dtype)
-        return self.voice.network.backbone.speak(embeds, mask, positions, self.cache)
+        tasks = [task for one in self.speakers for task in one.tasks]
+        with self.voice.network.speaking_for(tasks):
+            return self.voice.network.backbone.speak(embeds, mask, positions, self.cache)
 
     def _take(self, chosen: list[int], step: int) -> None:
         """Enter the chosen ids; a row closes at its end, or at the limit once its slots are complete."""

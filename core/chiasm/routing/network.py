@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import cast
 
 import torch
@@ -10,6 +11,7 @@ from chiasm_registry import TaskTable
 from torch import Tensor, nn
 
 from ..backbone.protocol import Backbone
+from .adapters import speaking_for
 from .rows import Rows
 
 
@@ -21,11 +23,22 @@ class Network(nn.Module):
         self.backbone_module = backbone
         self.rows = Rows(self.backbone.vocabulary, self.backbone.info.width, table.specs)
         self.decoders = nn.ModuleDict(dict(decoders))
+        self.adapted = False  # whether any task has adapters in the language model
 
     @property
     def backbone(self) -> Backbone:
         """The backbone by its protocol."""
         return cast(Backbone, self.backbone_module)
+
+    @property
+    def language(self) -> nn.Module:
+        """The language model itself, which adapters of tasks may lie over."""
+        model: nn.Module = self.backbone_module.internvl.model.language_model  # type: ignore[union-attr,assignment]
+        return model
+
+    def speaking_for(self, tasks: Sequence[str]) -> AbstractContextManager[None]:
+        """Inside, the language model speaks with the adapters of these tasks, if they have any."""
+        return speaking_for(self.language, tasks) if self.adapted else nullcontext()
 
     def embed(self, ids: Tensor, image_id: int, image_tokens: Tensor | None = None) -> Tensor:
         """(B, L) ids of the whole space to (B, L, D); `image_tokens` (M, D) fill the places of `image_id` in order."""

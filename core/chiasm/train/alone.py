@@ -13,6 +13,7 @@ from chiasm_registry import Catalog, TaskSpec, TrainingError
 from chiasm_registry.errors import shown
 
 from ..checkpoint import Checkpoint
+from ..routing.adapters import add_adapter, switch
 from ..routing.network import Network
 from ..weights import fill_row, start_tasks
 from .config import TrainConfig
@@ -71,6 +72,17 @@ def hold_still(network: Network, base: Checkpoint, name: str) -> None:
     network.requires_grad_(False)
     network.rows.row(name).requires_grad_(True)  # its ear for requests, too
     network.decoders[name].requires_grad_(True)
+
+
+def adapt(network: Network, name: str, rank: int) -> None:
+    """Let the task's adapters in the language model learn: fresh ones of `rank`, or those that it came with."""
+    if network.adapted:
+        switch(network.language, [name])
+    elif rank:
+        add_adapter(network.language, name, rank)
+        network.adapted = True
+    for key, parameter in network.language.named_parameters():
+        parameter.requires_grad_(".lora_" in key and f".{name}." in key)
 
 
 def of_whom(catalog: Catalog, name: str) -> str:

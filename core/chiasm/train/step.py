@@ -111,7 +111,7 @@ class Step(nn.Module):
 
     def _language_learns(self, labels: Tensor) -> bool:
         """Where decoders alone learn, words have no loss: nothing could follow it, and there may be no answers."""
-        if any(p.requires_grad for p in self.network.backbone_module.parameters()):
+        if self._alone is None and any(p.requires_grad for p in self.network.backbone_module.parameters()):
             return True
         return self.network.rows.learn() and bool((labels != NO_LABEL).any())
 

@@ -24,7 +24,7 @@ from ..routing.network import Network
 from ..text import Tokenizer, train_tokenizer
 from ..text.templates import find_template
 from ..weights import core_tensors, fill_core, fill_task, start_tasks, task_file
-from .alone import hold_still, neighbours, of_whom, start_like_another
+from .alone import adapt, hold_still, neighbours, of_whom, start_like_another
 from .bases import read_base
 from .config import Section, TrainConfig
 from .data import Record
@@ -52,6 +52,7 @@ class ModelConfig(Section):
     induction: bool = False  # a new language model starts with circuits that copy; see `seed_induction`
     dropout: float = Field(0.1, ge=0, lt=1)
     text_weight: float = Field(1.0, ge=0)
+    lora: int = Field(0, ge=0, le=256)  # rank of adapters in the language model, for a task that is trained alone
 
 
 @dataclass
@@ -123,6 +124,8 @@ def make_trainee(
     catalog = discover()
     tasks = {name: catalog.task(name) for name in sorted(config.tasks)}
     base: Checkpoint | None = None if model.base is None else read_base(_folders(model.base))
+    if model.lora and not config.alone:
+        raise TrainingError("config: key model.lora is for a task that is trained alone, with --task NAME")
     known = [catalog.task(name).spec for name in catalog.tasks]
     tokenizer = Tokenizer.from_json(base.tokenizer_json) if base else _tokenizer(model, records, known, report)
     stored = [entry.token for entry in base.manifest.tasks] if base and config.alone else []
@@ -146,6 +149,7 @@ def make_trainee(
         hold_still(network, base, config.alone)
         known = neighbours(catalog, base, config.alone)
         start_like_another(network, base, specs[0], known)
+        adapt(network, config.alone, model.lora)
         specs += known
     trained = learning(network, tasks, config.optimizer.groups)
     homes = {name: of_whom(catalog, name) for name in tasks}
@@ -180,6 +184,8 @@ def _start(
     if base is not None:
         fill_core(network, base.core)
         for name in config.tasks.keys() & base.tasks.keys():
+            if base.tasks[name].lora and not config.alone:
+                raise TrainingError(f"task {name!r} has adapters in the language model; train it alone, with --task")
             fill_task(network, base.tasks[name])
     return reference
 

@@ -180,6 +180,35 @@ def test_an_authors_mistake_is_one_line(
     assert str(caught.value).isprintable()
 
 
+def test_adapters_learn_with_it_and_are_on_in_its_calls_alone(data: Path, base: Path, tmp_path: Path) -> None:
+    """They go into the task's file; what the core's other tasks answer stays, to the bit."""
+    pytest.importorskip("peft")
+    settings = alone(data, base, model={"base": str(base), "lora": 2}, run={"steps": 2, "batch_size": 2, "ema": 0.5})
+    train(settings, tmp_path, quiet=True)
+    file = read_task_file(tmp_path / "abacus.safetensors")
+    assert len(file.lora) == 2 * 2 * 7  # A and B of two layers' seven places
+    assert all(bool(tensor.any()) for name, tensor in file.lora.items() if name.endswith(".B"))
+    plain = load(base, plugins=[TrainTask()])
+    both = load(base, plugins=[TrainTask(), Counted()], tasks_from=[tmp_path / "abacus.safetensors"])
+    assert not both.untrained
+    one, other = (model.detect(picture(), ["dog", "cup"], threshold=0) for model in (plain, both))
+    assert one.outputs == other.outputs
+    asked_of = ["detection", "abacus"]
+    told = both.run(asked_of, picture(), ["dog", "cup"], threshold=0)
+    assert told.outputs["detection"] != one.outputs["detection"]
+    add_tasks(base, [tmp_path / "abacus.safetensors"], tmp_path / "joined")
+    on = for_one_task(alone(data, tmp_path / "joined"), "abacus")
+    moving = {name for name, p in build(on).module.named_parameters() if p.requires_grad}
+    assert sum(".lora_A.abacus." in name for name in moving) == 14
+    with pytest.raises(ChiasmError, match="train it alone"):
+        build(config(data, model={"base": str(tmp_path / "joined")}, tasks={"abacus": {}, "detection": {}}))
+
+
+def test_adapters_are_for_a_task_that_is_trained_alone(data: Path, base: Path) -> None:
+    with pytest.raises(ChiasmError, match=r"key model\.lora is for a task"):
+        build(config(data, model={"base": str(base), "lora": 2}))
+
+
 # What is asked meanwhile.
 
 
