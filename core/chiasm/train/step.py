@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from chiasm_registry import Route, Scene
 from chiasm_registry.contract import TrainableDecoder
 from torch import Tensor, nn
+from transformers import DynamicCache
 
 from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..routing.network import Network
@@ -106,8 +107,19 @@ class Step(nn.Module):
 
     def _speak(self, tokens: Tensor, branch: Tensor, parent: Tensor, image_tokens: Tensor | None) -> Tensor:
         embeds = self.dropout(self.network.embed(tokens, self.markers.image, image_tokens))
-        mask = branch_mask(branch, None, embeds.dtype, parent=parent)
-        return self.network.backbone.speak(embeds, mask, branch_positions(branch, parent=parent), None)
+        positions, speak = branch_positions(branch, parent=parent), self.network.backbone.speak
+        known = 0 if self._prefix_learns() else int((branch == 0).all(0).sum())
+        if known == 0:
+            return speak(embeds, branch_mask(branch, None, embeds.dtype, parent=parent), positions, None)
+        cache = DynamicCache()
+        with torch.no_grad():  # what nothing that learns comes into
+            first = speak(embeds[:, :known], None, positions[:, :known], cache)
+        mask = branch_mask(branch[:, known:], branch[:, :known], embeds.dtype, parent=parent[:, known:])
+        return torch.cat([first, speak(embeds[:, known:], mask, positions[:, known:], cache)], 1)
+
+    def _prefix_learns(self) -> bool:
+        """Whether the states of an image and of what stands before it depend on anything that is trained."""
+        return any(p.requires_grad for p in self.network.backbone_module.parameters())
 
     def _language_learns(self, labels: Tensor) -> bool:
         """Where decoders alone learn, words have no loss: nothing could follow it, and there may be no answers."""

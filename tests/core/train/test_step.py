@@ -194,3 +194,20 @@ def test_a_frozen_trunk_that_was_trained_before_is_not_the_initial_one() -> None
     Step(step.network, step.markers, Views(), dropout=0.0, reference=reference)(**batch)
     scene = step.network.decoders["detection"].given[0][0]
     assert not any(torch.equal(a, b) for a, b in zip(scene.maps, scene.reference_maps, strict=True))
+
+
+def test_a_prefix_that_nothing_comes_into_is_spoken_once_without_gradients() -> None:
+    """Losses and gradients are those of the whole pass; images of one batch share their prefix's length."""
+    step, writer = step_of()
+    batch = batch_of(step, [writer.write([GUIDED, CAT]), writer.write([CAT])])
+    found = []
+    for frozen in (False, True):
+        step.network.backbone_module.requires_grad_(not frozen)
+        step.zero_grad()
+        losses = step(**batch)
+        losses["loss"].backward()
+        vectors = step.network.rows.row("detection").vectors.grad
+        assert vectors is not None
+        found.append((losses["loss"].detach(), vectors.clone()))
+    torch.testing.assert_close(found[0][0], found[1][0])
+    torch.testing.assert_close(found[0][1], found[1][1], rtol=1e-4, atol=1e-5)
