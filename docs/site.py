@@ -1,4 +1,4 @@
-"""The pages as a site: README and docs/ copied into one folder, and the reference written from the code.
+"""The pages as a site: README and docs/ copied into one folder; docs/reference.md is written anew from the code.
 
     python docs/site.py build/docs        then mkdocs, with mkdocs.yml; `make docs` does both
 """
@@ -46,7 +46,6 @@ def build(folder: Path) -> None:
         (folder / "examples" / f"{readme.parent.name}.md").write_text(readme.read_text("utf-8"), "utf-8")
     for page in folder.rglob("*.md"):
         page.write_text(_relinked(page.read_text("utf-8"), page.relative_to(folder)), "utf-8")
-    (folder / "reference.md").write_text(reference(), "utf-8")
 
 
 def _relinked(text: str, page: Path) -> str:
@@ -59,7 +58,7 @@ def _relinked(text: str, page: Path) -> str:
         path, _, anchor = target.partition("#")
         name = PAGES.get(path.removeprefix("../"), re.sub(r"^(\.\./)*docs/", "", path))
         known = name.endswith(".md") and (name in PAGES.values() or (ROOT / "docs" / page.parent / name).exists())
-        if not known and name != "reference.md":
+        if not known:
             return words
         return f"[{words}]({name}{'#' + anchor if anchor else ''})"
 
@@ -143,7 +142,9 @@ def _errors() -> Iterator[str]:
 def _fields(kind: type[BaseModel]) -> Iterator[str]:
     yield "| field | type | default |\n|---|---|---|"
     for name, field in kind.model_fields.items():
-        default = "required" if field.is_required() else f"`{field.get_default(call_default_factory=True)!r}`"
+        value = None if field.is_required() else field.get_default(call_default_factory=True)
+        shown = value.__name__ if isinstance(value, type) else repr(value)
+        default = "required" if field.is_required() else f"`{shown}`"
         yield f"| `{name}` | `{_kind(kind, name)}` | {default} |"
     yield ""
 
@@ -180,7 +181,7 @@ def _signature(function: Any) -> str:
 def _said(thing: Any) -> str:
     """The docstring in one flow, if the thing has one of its own."""
     text = inspect.cleandoc(vars(thing).get("__doc__") or "" if isinstance(thing, type) else thing.__doc__ or "")
-    return re.sub(r"\s*\n(?!\n)\s*", " ", text)
+    return re.sub(r"\s*\n(?!\n)\s*", " ", text).strip()
 
 
 def _indented(text: str) -> str:
@@ -189,6 +190,7 @@ def _indented(text: str) -> str:
 
 def main(arguments: Iterable[str]) -> None:
     (folder,) = arguments
+    (ROOT / "docs" / "reference.md").write_text(reference(), "utf-8")
     build(Path(folder))
 
 

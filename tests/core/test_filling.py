@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 import torch
 from chiasm.checkpoint import add_tasks, read_checkpoint, write_task_file
 from chiasm.loading import load
+from chiasm.routes import routable
 from chiasm_registry import ChiasmError, Task, TaskSpec
 from core.test_loading import TASKS, file_of, write
 from core.tiny import EchoTask, Level, LevelTask, picture
@@ -142,3 +145,35 @@ def test_what_does_not_belong_together_is_not_joined(plain: Path, tmp_path: Path
         add_tasks(plain, [task_file(tmp_path / "file")], plain)
     with pytest.raises(ChiasmError, match="same token"):
         add_tasks(plain, [task_file(tmp_path / "file", token="[ECHO]")], tmp_path / "joined")
+
+
+def test_files_beside_the_tasks_module_are_its_own(plain: Path, tmp_path: Path) -> None:
+    """Those whose names begin with the task's; nothing of the author is needed for it."""
+    (tmp_path / "acme_level.py").write_text("from core.tiny import LevelTask\n\nclass Own(LevelTask):\n    pass\n")
+    task_file(tmp_path / "level-nano.safetensors", core_of(plain))
+    task_file(tmp_path / "level-other.safetensors", "0" * 16)
+    (tmp_path / "notes.safetensors").write_text("not a task's")
+    spec = importlib.util.spec_from_file_location("acme_level", tmp_path / "acme_level.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "acme_level", module)
+        spec.loader.exec_module(module)
+        assert [path.name for path in module.Own().weights()] == ["level-nano.safetensors", "level-other.safetensors"]
+        model, _ = level_of(plain, module.Own())
+    assert not model.untrained
+
+
+class Wrapper(LevelTask):
+    """Reads no slots."""
+
+    spec = LevelTask.spec.model_copy(update={"learns": False})
+
+
+def test_a_task_that_does_not_learn_is_complete_and_never_said(plain: Path) -> None:
+    model, _ = level_of(plain, Wrapper())
+    assert not model.untrained
+    assert not model.notices
+    assert not model.run("level", picture(), ["dog"]).notices
+    assert routable(model.table, ["level", "echo"], model.untrained, seeing=True) == ["echo"]
