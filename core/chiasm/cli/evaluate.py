@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from pathlib import Path
@@ -10,16 +10,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from .options import AsJson, Device, IouType, ModelName, Overlap
+from .options import Absent, AsJson, Device, IouType, Judges, ModelName, Numbers, Overlap, TaskFiles
 
 if TYPE_CHECKING:
     from chiasm.evaluate.pictures import PicturePlan
     from chiasm.evaluate.run import Plan
-
-
-Judges = Annotated[
-    list[str] | None, typer.Option("--judge", help="For pictures: PicoDet-S weights or a model; repeatable.")
-]
 
 
 class Mode(StrEnum):
@@ -45,18 +40,19 @@ def command(
     skip_missing: Annotated[bool, typer.Option("--skip-missing", help="Go on without unusable photographs.")] = False,
     judge: Judges = None,
     seeds: Annotated[int, typer.Option("--seeds", min=1, max=10_000, help="Pictures of each name.")] = 20,
-    option: Annotated[
-        list[str] | None, typer.Option("--option", metavar="KEY=NUMBER", help="For pictures: an option of the task.")
-    ] = None,
+    option: Numbers = None,
     names: Annotated[str | None, typer.Option("--names", help="Names to draw: 'bus, dog'; else the frequent.")] = None,
     referring: Annotated[Path | None, typer.Option("--referring", help="Phrases with masks, instead of --gt.")] = None,
+    tasks_from: TaskFiles = None,
+    absent: Absent = 0,
     alone: Annotated[bool, typer.Option("--alone", help="With --referring: no task before the one measured.")] = False,
 ) -> None:
-    """Measure a model on COCO-form data: boxes and masks, or with --judge the pictures it draws."""
+    """Measure a model on COCO-form data: boxes and masks, a task by its own metric, pictures with --judge."""
     from chiasm.evaluate.coco import read_coco
     from chiasm.evaluate.pictures import PicturePlan
     from chiasm.evaluate.run import Plan
 
+    from .own import has_metric, measure_own_task
     from .referring import Referrals, measure
 
     if referring is not None and gt is None:
@@ -65,18 +61,17 @@ def command(
     if gt is None or referring is not None:
         raise _one_of_two()
     if _draws(task, judge):
-        wanted = tuple(name.strip() for name in names.split(",")) if names else ()
-        drawn = PicturePlan(read_coco(gt), images, str(task), wanted, seeds, out, skip_missing, _options(option))
-        return _judge(drawn, model, judge or [], device, as_json=as_json)
+        said = _listed(names), seeds, out, skip_missing, _options(option)
+        return _judge(PicturePlan(read_coco(gt), images, str(task), *said), model, judge or [], device, as_json=as_json)
+    if has_metric(task):
+        mine = (gt, images, limit, absent, skip_missing)
+        return measure_own_task(mine, task, model, device, tasks_from, as_json, _seen)
     tasks = (task,) if task else ("detection",) if iou_type is IouType.bbox else ("detection", "segmentation")
-    plan = Plan(
-        truth=read_coco(gt), images=images, mode=mode.value, tasks=tasks, iou_type=iou_type.value,
-        batch_size=batch_size, limit=limit, out=out, prompts=prompts, skip_missing=skip_missing,
-    )
-    return _score(plan, model, device, as_json=as_json)
+    how = (mode.value, tasks, iou_type.value, batch_size, limit, out, prompts, skip_missing)
+    return _score(Plan(read_coco(gt), images, *how), model, device, tasks_from or (), as_json=as_json)
 
 
-def _score(plan: Plan, model: str, device: str, *, as_json: bool) -> None:
+def _score(plan: Plan, model: str, device: str, tasks_from: Sequence[Path], *, as_json: bool) -> None:
     """Boxes and masks: twelve lines and a table of categories."""
     import json
 
@@ -90,7 +85,7 @@ def _score(plan: Plan, model: str, device: str, *, as_json: bool) -> None:
     ranks = read_ranks()
     evaluation = Evaluation(plan, model, ranks)
     with kept_for_good():
-        loaded = chiasm.load(model, device=ranks.device(device))
+        loaded = chiasm.load(model, device=ranks.device(device), tasks_from=tasks_from)
     with _progress(len(evaluation.todo), shown=ranks.rank == 0) as advance:
         outcome = evaluation.run(loaded, advance)
     if outcome is None:
@@ -102,6 +97,10 @@ def _score(plan: Plan, model: str, device: str, *, as_json: bool) -> None:
 
 def _seen(total: int) -> AbstractContextManager[Callable[[int], None]]:
     return _progress(total, shown=True)
+
+
+def _listed(names: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in names.split(",")) if names else ()
 
 
 def _one_of_two() -> Exception:

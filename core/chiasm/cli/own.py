@@ -21,7 +21,7 @@ def has_metric(task: str | None) -> bool:
     return guarded(found.metric, f"the metric of task {task!r}", type(found).__module__).value is not None
 
 
-def measure(
+def measure_own_task(
     chosen: tuple[Path, Path, int | None, int, bool],
     task: str | None,
     model: str,
