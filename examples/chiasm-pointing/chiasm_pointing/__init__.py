@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 class PointingOptions(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
-    threshold: float = Field(default=0.15, ge=0, le=1)
+    threshold: float = Field(default=0.25, ge=0, le=1)
     max_objects: int = Field(default=100, ge=1, le=1000)
 
 
