@@ -33,7 +33,8 @@ class Network(nn.Module):
     @property
     def language(self) -> nn.Module:
         """The language model itself, which adapters of tasks may lie over."""
-        model: nn.Module = self.backbone_module.internvl.model.language_model  # type: ignore[union-attr,assignment]
+        mouth = getattr(self.backbone_module, "mouth", None)
+        model: nn.Module = mouth().model if mouth else self.backbone_module.internvl.model.language_model  # type: ignore
         return model
 
     def speaking_for(self, tasks: Sequence[str]) -> AbstractContextManager[None]:
