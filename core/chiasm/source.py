@@ -64,7 +64,8 @@ def _official(root: Path, folder: OfficialFolder, follow_links: bool) -> Checkpo
     template = folder.config.template
     where = f"'{shown_path(root / CONFIG)}'"
     if template not in TEMPLATES:
-        raise CheckpointError(f"{where}: no template {shown(repr(template), 40)}; known: {shown(', '.join(TEMPLATES), 80)}")
+        known = shown(", ".join(TEMPLATES), 80)
+        raise CheckpointError(f"{where}: no template {shown(repr(template), 40)}; known: {known}")
     tokenizer_json = shipped_json(root, follow_links=follow_links)
     image = image_id(tokenizer_json, folder.config.internvl["text_config"]["vocab_size"], root)
     config = {**folder.config.described(image, folder.tied), "text_boxes": True}

@@ -35,7 +35,7 @@ def scripted(model: Model, ids: list[int]) -> Callable[[], None]:
     network, said = model.network, iter([*ids, *[model.markers.end] * 9])
     waiting: list[int] = []
 
-    def logits(hidden: Tensor) -> Tensor:
+    def logits(hidden: Tensor, heard: Tensor | None = None) -> Tensor:
         row = torch.zeros(len(hidden), network.rows.base + len(network.rows.names))
         if waiting:  # a slot is fed, whatever is chosen here
             waiting.pop()

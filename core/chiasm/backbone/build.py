@@ -95,7 +95,7 @@ def _ahead(work: Callable[[str], Tensor], names: Sequence[str]) -> Iterator[tupl
 
 
 def _torch_works_in(pool: ThreadPoolExecutor) -> bool:
-    """Not in a forked copy of a process whose torch was told a number of threads: there a new thread's first use fails."""
+    """Not in a forked copy of a process whose torch was told a number of threads: a new thread's first use fails."""
     try:
         pool.submit(torch.get_num_threads).result()
     except RuntimeError:
