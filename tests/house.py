@@ -155,8 +155,12 @@ def docstring(module: Module) -> Iterator[str]:
         yield "has no docstring"
 
 
+UNFINISHED = r"\b(?:TODO|FIXME|HACK|XXX)\b"  # marks of work that is put off
+BANNER = r"^\s*#\s*[=\-*#]{5,}"  # a line drawn across the file in a comment: it wants to be two files
+
+
 def words(module: Module) -> Iterator[str]:
-    for word in re.findall(r"\b(?:TODO|FIXME|HACK|XXX)\b|^\s*#\s*[=\-*#]{5,}", module.text, flags=re.MULTILINE):
+    for word in re.findall(f"{UNFINISHED}|{BANNER}", module.text, flags=re.MULTILINE):
         yield f"says {word.strip()}"
     if Path(module.path).stem.strip("_") in {"utils", "util", "common", "helpers", "misc"}:
         yield "is a drawer, not a concept"

@@ -1,12 +1,13 @@
-"""Single files, read whole through one descriptor; what is no weight file is called what it is."""
+"""Folders are listed, single files read whole through one descriptor; what is no weight file is called what it is."""
 
 from __future__ import annotations
 
 import errno
 import os
 import stat
+from pathlib import Path
 
-from chiasm_registry.errors import CheckpointError
+from chiasm_registry.errors import CheckpointError, shown_path
 
 _REASONS = {
     errno.ENOENT: "does not exist",
@@ -20,6 +21,19 @@ _LOOKS_LIKE = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the file; run `git lfs pull`"),
     (b"<", "is a web page, not the file; download it again"),
 )
+
+
+def folder_names(root: Path) -> set[str]:
+    """What stands in the folder; a CheckpointError where there is none, or none that may be read."""
+    where = f"'{shown_path(root)}'"
+    try:
+        return {path.name for path in root.iterdir()}
+    except FileNotFoundError:
+        raise CheckpointError(f"no model folder {where}") from None
+    except NotADirectoryError:
+        raise CheckpointError(f"{where} is a file; name the folder of a model") from None
+    except (OSError, ValueError):
+        raise CheckpointError(f"{where} cannot be read; check its permissions") from None
 
 
 def read_file(

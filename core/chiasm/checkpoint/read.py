@@ -14,7 +14,7 @@ from chiasm_registry.errors import CheckpointError, shown, shown_path
 from ..limits import LIMITS
 from ..strict_json import parse_object
 from .config import check_config
-from .files import read_file
+from .files import folder_names, read_file
 from .folder import is_temporary, load_manifest, pending
 from .later import Later
 from .manifest import BESIDE, CONFIG, KEPT, MANIFEST, TOKENIZER, Manifest, TaskEntry, task_file_name
@@ -91,15 +91,7 @@ class _Reader:
 
 def _names(root: Path) -> set[str]:
     """What the folder holds; says what it is when it is no checkpoint."""
-    where = f"'{shown_path(root)}'"
-    try:
-        names = {path.name for path in root.iterdir()}
-    except FileNotFoundError:
-        raise CheckpointError(f"no model folder {where}") from None
-    except NotADirectoryError:
-        raise CheckpointError(f"{where} is a file; name the folder of a model") from None
-    except (OSError, ValueError):
-        raise CheckpointError(f"{where} cannot be read; check its permissions") from None
+    names, where = folder_names(root), f"'{shown_path(root)}'"
     if MANIFEST in names or pending(MANIFEST) in names:
         return names
     pickles = sorted(name for name in names if name.endswith((".bin", ".pth", ".pt", ".pkl", ".ckpt")))

@@ -15,7 +15,7 @@ from chiasm_registry.errors import CheckpointError, shown, shown_path
 
 from ..limits import LIMITS, Limits
 from ..strict_json import parse_object
-from .files import open_regular, read_file, refuse_lookalikes
+from .files import folder_names, open_regular, read_file, refuse_lookalikes
 from .later import Later, OpenFile
 from .tensors import parse_header
 
@@ -29,15 +29,7 @@ def names_in(root: Path, known_code: frozenset[str] = frozenset()) -> set[str]:
 
     Those are never opened: they are what the publishers put beside their weights.
     """
-    where = f"'{shown_path(root)}'"
-    try:
-        names = {path.name for path in root.iterdir()}
-    except FileNotFoundError:
-        raise CheckpointError(f"no model folder {where}") from None
-    except NotADirectoryError:
-        raise CheckpointError(f"{where} is a file; name the folder of a model") from None
-    except (OSError, ValueError):
-        raise CheckpointError(f"{where} cannot be read; check its permissions") from None
+    names, where = folder_names(root), f"'{shown_path(root)}'"
     for name in sorted(names):
         lower = name.lower()
         if lower.endswith(_PICKLES):

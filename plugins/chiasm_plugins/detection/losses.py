@@ -109,8 +109,9 @@ def rivals_loss(
     own = truth.phrase[:, None] == torch.arange(rows, device=truth.phrase.device)[:, None]  # (B, R, G)
     overlap = pairwise_iou(boxes.flatten(1, 2), truth.boxes).reshape(*boxes.shape[:3], -1)  # (B, R, n, G)
     meant = (overlap * (own & truth.meant[:, None])[:, :, None]).amax(-1)
-    other = (overlap * (own & truth.valid[:, None] & ~truth.meant[:, None])[:, :, None]).amax(-1)
-    contested = (own & truth.valid[:, None] & ~truth.meant[:, None]).any(-1)  # (B, R)
+    rivals = own & truth.valid[:, None] & ~truth.meant[:, None]  # (B, R, G)
+    other = (overlap * rivals[:, :, None]).amax(-1)
+    contested = rivals.any(-1)  # (B, R)
     there = candidates.there & asked[..., None]
     judged = F.binary_cross_entropy_with_logits(
         candidates.logits + more, ((meant > SAME) & (meant >= other)).float(), reduction="none"

@@ -95,8 +95,8 @@ def test_where_boxes_are_told_apart_one_remains() -> None:
     assert found[1].tolist() == [-torch.inf, 2.5, 0.0]
 
 
-def test_a_trained_comparison_moves_scores_and_reaches_slots() -> None:
-    """Scores change when the comparison says so, and its loss reaches the slots, but not the boxes."""
+def test_what_the_comparison_adds_moves_scores_and_their_order_is_kept() -> None:
+    """A comparison that takes from every box lowers the best of them; boxes come best first all the same."""
     decoder = head()
     with torch.no_grad():
         decoder.prototypes[:, 96::97] = 0.0  # plausible everywhere
