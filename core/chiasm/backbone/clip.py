@@ -3,14 +3,42 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from chiasm_registry import CheckpointError, CoreInfo, MapInfo
-from torch import Tensor
+from torch import Tensor, nn
 
-from .eye import as_clip
+from .eye import Tiled, as_clip
+from .language import Language, Mouth, steady_length
 from .protocol import Seen
+
+
+class SeenByClip(Tiled, Language, nn.Module):
+    """A network of transformers' LLaVA kinds with what core needs; how an image is cut is the design's own."""
+
+    def __init__(self, config: Any, network: Callable[[Any], Any]) -> None:
+        super().__init__()
+        self.info = clip_info(config)
+        self.llava = network(config)
+        self.llava.tie_weights()
+        self.tile, self.max_tiles, self.tokens_per_tile = config.vision_config.image_size, 1, clip_tokens(config)
+        self.vocabulary = config.text_config.vocab_size
+        self.positions = config.text_config.max_position_embeddings
+        self.steady = steady_length(config.text_config)
+
+    def see(self, tiles: Tensor) -> Seen:
+        """Views (T, 3, S, S) to tokens (T, N, D) and their grid, without rows' ends."""
+        return seen_by_clip(self.llava, tiles)
+
+    def mouth(self) -> Mouth:
+        """The language model, its head, its input embedding."""
+        return Mouth(self.llava.model.language_model, self.llava.lm_head, self.llava.get_input_embeddings())
+
+    def trunk_parameters(self) -> Iterator[nn.Parameter]:
+        """The parameters that the scene's maps depend on."""
+        yield from self.llava.model.vision_tower.parameters()
 
 
 def seen_by_clip(network: Any, tiles: Tensor) -> Seen:

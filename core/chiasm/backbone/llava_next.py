@@ -7,37 +7,27 @@ and a learned token ends each row.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from PIL import Image
-from torch import Tensor, nn
 from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
 from transformers.image_processing_utils import select_best_resolution
 
 from ..images import tile_pixels
-from .clip import clip_info, clip_tokens, seen_by_clip
+from .clip import SeenByClip
 from .describing import described
-from .eye import Cut, Sight, Tiled
-from .language import Language, Mouth, steady_length
-from .protocol import Seen
+from .eye import Cut, Sight
 
 
-class LlavaNext(Tiled, Language, nn.Module):
+class LlavaNext(SeenByClip):
     """transformers' LLaVA-NeXT with what core needs."""
 
     def __init__(self, config: LlavaNextConfig) -> None:
-        super().__init__()
-        self.info = clip_info(config)
-        self.llava = LlavaNextForConditionalGeneration(config)
-        self.llava.tie_weights()
-        self.tile, self.tokens_per_tile = config.vision_config.image_size, clip_tokens(config)
+        super().__init__(config, LlavaNextForConditionalGeneration)
         self.resolutions = [(int(height), int(width)) for height, width in config.image_grid_pinpoints]
         self.max_tiles = max(height * width // self.tile**2 for height, width in self.resolutions)
-        self.vocabulary = config.text_config.vocab_size
-        self.positions = config.text_config.max_position_embeddings
-        self.steady = steady_length(config.text_config)
 
     def cut(self, image: Image.Image) -> Cut:
         """The whole image stretched to a tile, then the tiles of its resolution, row by row."""
@@ -61,18 +51,6 @@ class LlavaNext(Tiled, Language, nn.Module):
         )
         first = [sum(counts[:k]) for k in range(len(counts))]
         return [Sight(own, tuple(grid[k] for grid in seen.maps)) for own, k in zip(packed, first, strict=True)]
-
-    def see(self, tiles: Tensor) -> Seen:
-        """Views (T, 3, S, S) to tokens (T, N, D) and their grid, without rows' ends."""
-        return seen_by_clip(self.llava, tiles)
-
-    def mouth(self) -> Mouth:
-        """The language model, its head, its input embedding."""
-        return Mouth(self.llava.model.language_model, self.llava.lm_head, self.llava.get_input_embeddings())
-
-    def trunk_parameters(self) -> Iterator[nn.Parameter]:
-        """The parameters that the scene's maps depend on."""
-        yield from self.llava.model.vision_tower.parameters()
 
 
 def build_llava_next(config: Mapping[str, Any]) -> LlavaNext:
