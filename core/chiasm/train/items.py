@@ -19,7 +19,7 @@ from torch.utils.data import Dataset
 
 from ..routing.rows import Rows
 from ..routing.sequence import ALONE, Markers, branch_ids
-from ..text import Template, Tokenizer, build_prompt
+from ..text import Template, Tokenizer, build_prompt, build_turn
 from .cutouts import CutoutIndex
 from .data import Record
 from .render import collate_plans
@@ -83,11 +83,17 @@ class Writer:
         """All requests of one image as branches: conversations, whose answers are learned, and guided phrases."""
         row = Row()
         row.grow(self._common, asked=[token != self.markers.image for token in self._common])
+        last = 0  # the conversation that can go on; a branch sees its parent and no further, so it has two turns
         for request in requests:
             if request.prompt is None:
                 self._guided(row, request)
+            elif request.follows and last:
+                self._turn(row, request, self._next(request.prompt), last)
+                last = 0
+            elif request.image:
+                last = self._turn(row, request, self._prompt(request.prompt)[len(self._common) :], 0)
             else:
-                self._conversation(row, request, request.prompt)
+                self._turn(row, request, self._prompt(request.prompt, image=False), ALONE)
         return row
 
     @cached_property
@@ -112,15 +118,21 @@ class Writer:
             if isinstance(said, Routed):
                 row.grow(self._spelled(row, said), parent=stem)
 
-    def _conversation(self, row: Row, request: Request, prompt: str) -> None:
-        ids = self._prompt(prompt)[len(self._common) :] if request.image else self._prompt(prompt, image=False)
+    def _next(self, question: str) -> list[int]:
+        """A question behind an answer, whose end stands there already."""
+        end, *ids = build_turn(self.tokenizer, self.template, question, ()).ids
+        assert end == self.markers.end
+        return ids
+
+    def _turn(self, row: Row, request: Request, ids: list[int], parent: int) -> int:
+        """A question with its answer as a branch; its number."""
         start = len(ids)
         for said in request.answer:
             ids += self._spelled(row, said) if isinstance(said, Routed) else self.tokenizer.encode_user(said)
         ids.append(self.markers.end)
         emitted = [NO_LABEL if token >= self.rows.starts[0] else token for token in ids]
         labels = [NO_LABEL] * (start - 1) + emitted[start:] + [NO_LABEL]
-        row.grow(ids, parent=0 if request.image else ALONE, labels=labels, asked=[True] * start)
+        return row.grow(ids, parent=parent, labels=labels, asked=[True] * start)
 
     def _spelled(self, row: Row, said: Routed) -> list[int]:
         row.routed += [(task, said) for task in said.tasks]

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from .language import draw, phrased_lines, phrasings, pick, table
+from .otherwords import in_other_words
 from .seen import seen_question
 from .wording import finish, is_question, sentence, weighted
 from .words import Word, article
@@ -91,6 +92,8 @@ def question_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tu
     if concrete and rng.random() < CONCRETE:
         choices = phrased_lines(concrete)
     template = draw(pick(choices, rng), rng)
+    if concrete and asker.mix.other_words and rng.random() < asker.mix.other_words:
+        template = in_other_words(template, rng)
     return sentence(filled(template, facts, asker, rng), rng), (groups[group]["answer"],)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 from .asking import Asker, Facts
@@ -45,6 +45,7 @@ class Request:
     answer: tuple[str | Routed, ...]
     image: bool = True  # False: it is asked without the image
     own: bool = False  # it is in the words of a task that learns
+    follows: bool = False  # it is a next turn of the conversation that is written before it
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,8 @@ class Mix:
     refer: float = 0.0  # one thing among others: "outline the red apple"
     chained: float = 0.0  # a question and an order: "how many cups are there? box them"
     blind: float = 0.1  # of the plain questions: asked without the image
+    other_words: float = 0.0  # of the plain questions: with words of others in place of their own
+    turns: float = 0.0  # of the conversations: a second turn of the one before
     # find and guided: what a name is drawn from
     present: float = 0.42
     absent: float = 0.32  # a category that is not in the picture
@@ -125,7 +128,8 @@ class Composer:
             if request.prompt is None or request.own or not self.verbs.claims(request.prompt):
                 break
             request = self._composed(facts, rng, kind)  # it was another task's, in words that are a trained one's
-        return request
+        follows = bool(self.mix.turns) and request.prompt is not None and rng.random() < self.mix.turns
+        return replace(request, follows=True) if follows else request
 
     def _composed(self, facts: Facts, rng: random.Random, kind: str) -> Request:
         if kind in ("find", "everything") and not self.verbs.finder:

@@ -28,7 +28,7 @@ SLOTS = 4
 PROTOTYPES = 128  # kinds of things that slots can point to; the answer is a mixture of them
 ANSWER = LEVELS * (WIDTH + 1)  # weights and a bias for each level's features
 CANDIDATES = 300  # locations a phrase before suppression
-CONSIDERED = 100  # in training
+CONSIDERED = 160  # in training
 OVERLAP = 0.6  # IoU from which the weaker of two boxes of one phrase is suppressed
 PRESENCE = 0.2  # exponent of the presence; the location's score has the rest
 

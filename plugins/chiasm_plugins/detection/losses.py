@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 
 SAME = 0.5  # IoU from which a candidate is a true box
+NEAR = 0.3  # IoU from which it is better than none
+SHARP = 8.0  # exponent of the IoU: of boxes on one thing the tighter is to win
 KEEP = 0.2  # weight of leaving scores alone where nothing is to be told apart
 
 
@@ -113,12 +115,23 @@ def rivals_loss(
     other = (overlap * rivals[:, :, None]).amax(-1)
     contested = rivals.any(-1)  # (B, R)
     there = candidates.there & asked[..., None]
-    judged = F.binary_cross_entropy_with_logits(
-        candidates.logits + more, ((meant > SAME) & (meant >= other)).float(), reduction="none"
-    )
+    compared, right = candidates.logits + more, there & (meant >= other)
+    judged = F.binary_cross_entropy_with_logits(compared, (right & (meant > SAME)).float(), reduction="none")
     chosen = there & contested[..., None]
     kept = there & ~contested[..., None]
-    return (judged * chosen).sum() / chosen.sum().clamp(min=1) + KEEP * (more**2 * kept).sum() / kept.sum().clamp(min=1)
+    stays = KEEP * (more**2 * kept).sum() / kept.sum().clamp(min=1)
+    best = best_loss(compared, right * meant * (meant > NEAR), chosen)
+    return (judged * chosen).sum() / chosen.sum().clamp(min=1) + best + stays
+
+
+def best_loss(logits: Tensor, overlap: Tensor, chosen: Tensor) -> Tensor:
+    """Cross-entropy to the best box of each phrase; all (B, R, n), `overlap` the IoU with what is meant."""
+    wanted = (overlap / overlap.amax(-1, keepdim=True).clamp(min=NEAR)).pow(SHARP) * (overlap > 0)
+    total = wanted.sum(-1)
+    counts = chosen.any(-1) & (total > 0)
+    told = logits.masked_fill(~chosen, -1e4).log_softmax(-1)
+    loss = -(wanted * told).sum(-1) / total.clamp(min=1e-6)
+    return (loss * counts).sum() / counts.sum().clamp(min=1)
 
 
 def _truth(

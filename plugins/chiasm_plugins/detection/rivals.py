@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 MOST = 24  # boxes of a phrase that are compared
-PLAUSIBLE = 0.1  # score from which a box is one of them
+PLAUSIBLE = 0.03  # score from which a box is one of them
 APART = 1.0  # logits by which boxes differ where a phrase means one of them
 DIM = 96
 COLOURS = 5  # places each way at which the colour of a box is read

@@ -11,7 +11,7 @@ import torch
 from chiasm.model import Model
 from chiasm.routing.guided import speak_guided
 from chiasm.routing.sequence import branch_ids, branch_mask, branch_positions
-from chiasm.text import build_prompt
+from chiasm.text import build_prompt, build_turn
 from chiasm.train.data import Record
 from chiasm.train.items import NO_LABEL, Item, Items, Row, Writer, collate
 from chiasm.train.requests import Composer, Request, Routed
@@ -106,6 +106,36 @@ def test_a_conversation_is_learned_as_it_is_asked(model: Model, image: Tensor, w
             wanted = [p for p in range(start - 1, len(ids) - 1) if ids[p + 1] < first_slot]
             assert batch["labels"][k, places].tolist() == [ids[p + 1] for p in wanted]
             torch.testing.assert_close(hidden[k, places], alone[wanted], atol=1e-4, rtol=0)
+
+
+def test_a_second_turn_is_learned_as_a_session_asks_it(model: Model, image: Tensor) -> None:
+    """It sees the image and the turn before; what follows no conversation about an image begins one of its own."""
+    first, second = REQUESTS[1], replace(REQUESTS[2], follows=True)
+    row = writer(model).write([REQUESTS[0], REQUESTS[3], first, second, second])
+    batch, hidden = spoken(model, [row], image)
+    learned = batch["labels"][0] != NO_LABEL
+    *_, turn, anew = sorted(set(batch["branch"][0, learned].tolist()))
+    before, _ = asked(model, first.prompt or "", written(model, first), image)
+    behind = build_turn(model.tokenizer, model.template, second.prompt or "", ()).ids  # begins with the end of `before`
+    ids = [*before[:-1], *behind, *written(model, second)]
+    embeds = model.network.embed(torch.tensor([ids]), model.markers.image, image)
+    alone = model.network.backbone.speak(embeds, None, torch.arange(len(ids))[None], None)[0]
+    start = len(ids) - len(written(model, second)) - 1
+    torch.testing.assert_close(
+        hidden[0, (batch["branch"][0] == turn) & learned], alone[start:-1], atol=1e-4, rtol=0
+    )
+    _, single = asked(model, second.prompt or "", written(model, second), image)
+    start = len(single) - len(written(model, second)) - 1
+    torch.testing.assert_close(
+        hidden[0, (batch["branch"][0] == anew) & learned], single[start:-1], atol=1e-4, rtol=0
+    )
+
+
+def test_what_is_asked_without_the_image_is_continued_by_nothing_that_sees_it(model: Model, image: Tensor) -> None:
+    blind = replace(REQUESTS[1], image=False)
+    rows = [writer(model).write([blind, replace(REQUESTS[2], follows=follows)]) for follows in (True, False)]
+    assert rows[0].parent == rows[1].parent
+    assert rows[0].ids == rows[1].ids
 
 
 def test_slots_are_those_of_the_model_in_use(model: Model, image: Tensor) -> None:

@@ -9,7 +9,7 @@ import pytest
 import torch
 from chiasm_plugins.detection.boxes import pairwise_iou
 from chiasm_plugins.detection.decoder import BINS, PROTOTYPES, Judged, Located
-from chiasm_plugins.detection.losses import LossWeights, detection_losses
+from chiasm_plugins.detection.losses import LossWeights, best_loss, detection_losses
 from chiasm_plugins.detection.targets import BoxTarget
 from chiasm_registry import Route, Scene
 from plugins.detection.making import VIEW, head, routes, scene
@@ -181,3 +181,18 @@ def test_targets_are_in_pixels_of_the_sample() -> None:
     small = decoder.loss([half], nested, [[target(tuple(edge / 2 for edge in BOX))]])
     for name in whole:
         torch.testing.assert_close(small[name], whole[name])
+
+
+def test_of_boxes_on_one_thing_the_tighter_is_to_win() -> None:
+    """The best box is wanted above all, a slack one hardly; where none is near enough, nothing is asked."""
+    logits = torch.zeros(1, 3, 4, requires_grad=True)
+    overlap = torch.tensor([[[0.9, 0.6, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0], [0.0, 0.5, 0.0, 0.0]]])
+    chosen = torch.tensor([[[True, True, True, False], [True] * 4, [False] * 4]])
+    best_loss(logits, overlap, chosen).backward()
+    assert logits.grad is not None
+    pull = -logits.grad[0]
+    assert pull[0, 0] > 0.5
+    assert pull[0, 1] < -0.2
+    assert pull[0, 2] < -0.2
+    assert pull[0, 3] == 0.0
+    assert not pull[1:].any()

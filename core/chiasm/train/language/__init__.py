@@ -65,5 +65,5 @@ def texts_in(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
         return
-    for part in value.values() if isinstance(value, dict) else value:
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
         yield from texts_in(part)
