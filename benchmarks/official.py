@@ -33,9 +33,11 @@ LANGUAGE: dict[str, dict[str, Any]] = {
            "rope_theta": 1e6, "rope_scaling": {"type": "dynamic", "factor": 2.0}, "max_position_embeddings": 32768,
            "rms_norm_eps": 1e-5},
 }  # fmt: skip
+LANGUAGE["8b"] = {**LANGUAGE["2b"], "hidden_size": 4096, "intermediate_size": 14336, "num_hidden_layers": 32,
+                  "num_attention_heads": 32}  # fmt: skip
 LANGUAGE["small"] = {**LANGUAGE["2b"], "hidden_size": 1024, "intermediate_size": 4096, "num_hidden_layers": 8}
-TEMPLATE = {"1b": "Hermes-2", "2b": "internlm2-chat", "small": "internlm2-chat"}
-IMAGE = {"1b": 151648, "2b": 92546, "small": 92546}
+TEMPLATE = {size: "Hermes-2" if size == "1b" else "internlm2-chat" for size in LANGUAGE}
+IMAGE = {size: 151648 if size == "1b" else 92546 for size in LANGUAGE}
 FORMS = ("chiasm", "transformers")
 
 
@@ -43,6 +45,15 @@ def make(folder: Path, size: str, tokenizer: Path | None) -> None:
     """Both forms of one model of random weights."""
     import torch
     from chiasm.backbone import load_backbone
+
+    write_official(folder / "official", size, tokenizer)
+    model = load_backbone(folder / "official", dtype=torch.bfloat16, image_token_id=IMAGE[size])
+    model.save_pretrained(folder / "native", max_shard_size="100GB")
+
+
+def write_official(folder: Path, size: str, tokenizer: Path | None, device: str = "cpu") -> None:
+    """An official folder of random bfloat16 weights, drawn on `device`, one tensor after the other."""
+    import torch
     from chiasm.backbone.build import blank_internvl
     from chiasm.backbone.official.config import official_config
     from chiasm.backbone.official.names import places
@@ -59,20 +70,18 @@ def make(folder: Path, size: str, tokenizer: Path | None) -> None:
     shapes = {name: tuple(tensor.shape) for name, tensor in blank.state_dict().items()}
 
     def drawn(shape: tuple[int, ...]) -> Any:
-        return torch.empty(shape, dtype=torch.bfloat16).normal_(0.0, 0.02)
+        return torch.empty(shape, dtype=torch.bfloat16, device=device).normal_(0.0, 0.02)
 
     tensors = {}
     for place in places(list(shapes), official.family.name, official.internvl["text_config"]):
         shape = place.shape(shapes)
         tensors[place.official] = Later(shape, torch.bfloat16, partial(drawn, shape))
-    (folder / "official").mkdir(parents=True)
-    write_whole(folder / "official" / "model.safetensors", tensor_chunks(tensors, {"format": "pt"}, "the model"))
-    (folder / "official" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    folder.mkdir(parents=True)
+    write_whole(folder / "model.safetensors", tensor_chunks(tensors, {"format": "pt"}, "the model"))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     for name in FILES if tokenizer else ():
         if (tokenizer / name).exists():  # type: ignore[operator]
-            shutil.copyfile(tokenizer / name, folder / "official" / name)  # type: ignore[operator]
-    model = load_backbone(folder / "official", dtype=torch.bfloat16, image_token_id=IMAGE[size])
-    model.save_pretrained(folder / "native", max_shard_size="100GB")
+            shutil.copyfile(tokenizer / name, folder / name)  # type: ignore[operator]
 
 
 def opened(folder: Path, form: str) -> Any:

@@ -21,6 +21,7 @@ from .network import Network
 # What a token costs that would name again what was routed already: more than doubt between two names, less than the
 # certainty of a copy, so that a list goes on with something new and "a cup and a cup holder" is still said back.
 AGAIN = 5.0
+MOST_BANS = 32  # that are kept; an answer's grammar has a handful of places
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,10 @@ class Sampling:
 
 
 class Chooser:
-    """The next id of each row: forced in slots, else chosen among what the grammar allows."""
+    """The next id of each row: forced in slots, else chosen among what the grammar allows.
+
+    Waiting for a GPU costs time: a step reads one tensor, and what a place in the grammar forbids is made there once.
+    """
 
     def __init__(self, network: Network, sampling: Sampling, controls: Collection[int], rows: int) -> None:
         device = next(network.parameters()).device
@@ -65,24 +69,41 @@ class Chooser:
         banned[list(controls)] = float("-inf")
         banned[network.rows.base :] = float("-inf")
         self.banned = banned
+        self.bans: dict[frozenset[int], Tensor] = {}
 
     def __call__(self, logits: Tensor, states: Sequence[AnswerState], said: Sequence[list[int]]) -> list[int]:
         """One id a row from logits (B, V + tasks); `said` are the ids of each answer so far."""
-        masked = logits.float() + self.banned
-        for row, state in enumerate(states):
-            legal = [] if state.pending else list(state.allowed())
-            masked[row, legal] = logits[row, legal].float()
-            masked[row, state.repeating()] -= AGAIN
-        return [
-            state.pending[0] if state.pending else self._pick(masked[row], said[row], self.generators[row])
+        scores = logits.float()
+        picked = [
+            self._pick(self._masked(scores[row], state), said[row], self.generators[row])
             for row, state in enumerate(states)
+            if not state.pending
         ]
+        chosen = iter(torch.stack(picked).tolist() if picked else ())
+        return [state.pending[0] if state.pending else next(chosen) for state in states]
 
-    def _pick(self, logits: Tensor, said: list[int], generator: torch.Generator) -> int:
+    def _masked(self, scores: Tensor, state: AnswerState) -> Tensor:
+        """Scores (V + tasks,) of what may come; what was routed before costs."""
+        masked = scores + self._bans(frozenset(state.allowed()))
+        if again := state.repeating():
+            masked[again] -= AGAIN
+        return masked
+
+    def _bans(self, legal: frozenset[int]) -> Tensor:
+        """(V + tasks,): minus infinity for control and routing tokens but the `legal` ones, 0 for all others."""
+        if legal not in self.bans:
+            if len(self.bans) == MOST_BANS:
+                self.bans.clear()
+            places = torch.tensor(sorted(legal), dtype=torch.long, device=self.banned.device)
+            self.bans[legal] = self.banned.index_fill(0, places, 0.0)
+        return self.bans[legal]
+
+    def _pick(self, logits: Tensor, said: list[int], generator: torch.Generator) -> Tensor:
+        """The id of one row, still on the device."""
         scores = logits
         if self.processors:
             emitted = torch.tensor([[i for i in said if i < len(logits)]], dtype=torch.long, device=logits.device)
             scores = self.processors(emitted, logits[None])[0]
         if not self.sampling.do_sample:
-            return int(scores.argmax())
-        return int(torch.multinomial(scores.softmax(-1), 1, generator=generator))
+            return scores.argmax()
+        return torch.multinomial(scores.softmax(-1), 1, generator=generator)[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from chiasm.routing import generate
 from chiasm.routing.generate import Speaker, Spoken, Voice, speak_free
 from chiasm.routing.grammar import AnswerState
 from chiasm.routing.memory import Memory
-from chiasm.routing.sampling import AGAIN, Chooser, Sampling
+from chiasm.routing.sampling import AGAIN, MOST_BANS, Chooser, Sampling
 from chiasm.scene import look_at
 from chiasm.text import build_prompt
 from core.tiny import picture, talkative, tiny_model
@@ -179,3 +180,14 @@ def test_a_routed_phrase_is_named_again_only_where_the_model_is_sure(model: Mode
     for lead, chosen in ((AGAIN - 0.5, 41), (AGAIN + 0.5, 40)):
         logits[0, 40], logits[0, 41] = 3.0 + lead, 3.0
         assert choose(logits, [state], [[]]) == [chosen]
+
+
+def test_of_control_tokens_only_the_legal_ones_are_chosen(model: Model) -> None:
+    """However many places of the grammar an answer comes through, each row of a batch by its own."""
+    controls, size = range(8), model.network.rows.base + len(model.network.rows.names)
+    choose = Chooser(model.network, Sampling(), controls, 2)
+    logits = torch.arange(size, 0, -1.0).expand(2, -1)  # the first ids are the likeliest
+    places = [[i for i in controls if n >> i & 1] for n in range(2 * MOST_BANS)]
+    for legal, other in zip(places, places[::-1], strict=True):
+        states: Any = [SimpleNamespace(pending=[], allowed=row.copy, repeating=list) for row in (legal, other)]
+        assert choose(logits, states, [[], []]) == [min(row, default=len(controls)) for row in (legal, other)]
