@@ -214,6 +214,7 @@ def _sample(view: ViewPlan, said: Sequence[Routed], shapes: Shapes, stretch: flo
         phrases=tuple(one.phrase for one in said),
         matches=tuple(one.matches for one in said),
         meanings=tuple(one.meaning for one in said),
+        singled=tuple(one.singled for one in said),
         stretch=stretch,
         draw=shapes,
     )

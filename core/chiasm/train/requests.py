@@ -34,6 +34,7 @@ class Routed:
     matches: tuple[int, ...]
     tasks: Chain
     meaning: tuple[str, ...] = ()  # () for a word that is none of the categories
+    singled: bool = False  # it points to one thing by more than its name
 
 
 @dataclass(frozen=True)
@@ -176,7 +177,7 @@ class Composer:
         words = self.asker.guided(facts, self.branches - len(referred), rng)
         routed = [Routed(text, facts.matches(word), self._chain(rng), word.names) for word, text in words]
         chains = [chain for chain in (*self.verbs.guided, self.verbs.finder) if chain] or [()]
-        routed += [Routed(one.text, (one.match,), pick(chains, rng), (one.name,)) for one in referred]
+        routed += [Routed(one.text, (one.match,), pick(chains, rng), (one.name,), singled=True) for one in referred]
         return Request("guided", None, tuple(routed))
 
     def _refer(self, referred: Referred, rng: random.Random) -> Request:
@@ -186,7 +187,7 @@ class Composer:
         templates = verb.phrasings if verb else phrasings("find.yaml", "command")
         prompt, phrase = self.referrer.prompt(referred, pick(templates, rng), rng)
         chain = verb.chain if verb else self.verbs.finder
-        routed = Routed(phrase, (referred.match,), chain, (referred.name,))
+        routed = Routed(phrase, (referred.match,), chain, (referred.name,), singled=True)
         return Request("refer", prompt, listed("I looked for ", [routed]), own=verb is not None)
 
     def _chain(self, rng: random.Random) -> Chain:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 SAME = 0.5  # IoU from which a candidate is a true box
 NEAR = 0.3  # IoU from which it is better than none
 SHARP = 8.0  # exponent of the IoU: of boxes on one thing the tighter is to win
+UNSURE = 0.8  # deviation of the noise on the scores that are compared: they are surer of what was trained on than of others
 KEEP = 0.2  # weight of leaving scores alone where nothing is to be told apart
 
 
@@ -86,7 +87,10 @@ def detection_losses(
             losses["distances"] = weights.distances * _distance_loss(located.distances, taught)
     losses["presence"] = weights.presence * _presence_loss(presence, targets, asked)
     if weights.rivals:
-        losses["rivals"] = weights.rivals * rivals_loss(head, located, scenes, slots, logits.detach(), truth, asked)
+        singled = _singled(targets, slots.shape[1]).to(device, non_blocking=True)
+        losses["rivals"] = weights.rivals * rivals_loss(
+            head, located, scenes, slots, logits.detach(), truth, asked, singled
+        )
     return losses
 
 
@@ -98,13 +102,16 @@ def rivals_loss(
     logits: Tensor,
     truth: Truth,
     asked: Tensor,
+    singled: Tensor,
 ) -> Tensor:
     """Of a phrase's candidates, which are meant; where a phrase means all of its name, scores are to stay as they are.
 
-    `logits` (B, R, L) of the locations; none of this reaches them.
+    `logits` (B, R, L) of the locations; none of this reaches them. Of what a phrase that is `singled` (B, R) means, the
+    rivals may be no things at all: boxes where the head is mistaken.
     """
     rows = logits.shape[1]
     candidates = head.candidates(located, logits)
+    candidates = candidates._replace(logits=candidates.logits + UNSURE * torch.randn_like(candidates.logits))
     more = head.compare(located, scenes, slots, candidates)  # (B, R, n)
     boxes = located.boxes.detach()[:, None].expand(-1, rows, -1, -1)
     boxes = boxes.gather(2, candidates.locations[..., None].expand(-1, -1, -1, 4))  # (B, R, n, 4)
@@ -113,7 +120,7 @@ def rivals_loss(
     meant = (overlap * (own & truth.meant[:, None])[:, :, None]).amax(-1)
     rivals = own & truth.valid[:, None] & ~truth.meant[:, None]  # (B, R, G)
     other = (overlap * rivals[:, :, None]).amax(-1)
-    contested = rivals.any(-1)  # (B, R)
+    contested = rivals.any(-1) | singled  # (B, R)
     there = candidates.there & asked[..., None]
     compared, right = candidates.logits + more, there & (meant >= other)
     judged = F.binary_cross_entropy_with_logits(compared, (right & (meant > SAME)).float(), reduction="none")
@@ -132,6 +139,11 @@ def best_loss(logits: Tensor, overlap: Tensor, chosen: Tensor) -> Tensor:
     told = logits.masked_fill(~chosen, -1e4).log_softmax(-1)
     loss = -(wanted * told).sum(-1) / total.clamp(min=1e-6)
     return (loss * counts).sum() / counts.sum().clamp(min=1)
+
+
+def _singled(targets: Sequence[Sequence[BoxTarget]], rows: int) -> Tensor:
+    """(B, R), False where padding."""
+    return torch.tensor([[t.singled for t in of_image] + [False] * (rows - len(of_image)) for of_image in targets])
 
 
 def _truth(

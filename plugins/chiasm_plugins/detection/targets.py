@@ -16,25 +16,29 @@ from .boxes import pairwise_iou
 class BoxTarget:
     """A phrase's truth: boxes (n, 4), groups to ignore (m, 4), xyxy pixels of the sample; the names it stands for.
 
-    `rivals` (k, 4) are boxes of what has such a name and is not meant: the other dogs beside «the left dog».
+    `rivals` (k, 4) are boxes of what has such a name and is not meant: the other dogs beside «the left dog». A phrase
+    that is `singled` means one thing by its words, with rivals or without: «the red bus».
     """
 
     boxes: Tensor
     ignored: Tensor
     meaning: tuple[str, ...]
     rivals: Tensor = field(default_factory=lambda: torch.zeros(0, 4))
+    singled: bool = False
 
 
 def box_targets(sample: Sample) -> Sequence[BoxTarget]:
     """A target for each of the sample's phrases."""
+    told = sample.singled or [False] * len(sample.phrases)
     return [
         BoxTarget(
             _boxes(sample, matches, crowd=False),
             _boxes(sample, matches, crowd=True),
             meaning,
             _boxes(sample, _rivals(sample, matches, meaning), crowd=False),
+            singled,
         )
-        for matches, meaning in zip(sample.matches, sample.meanings, strict=True)
+        for matches, meaning, singled in zip(sample.matches, sample.meanings, told, strict=True)
     ]
 
 
