@@ -155,8 +155,8 @@ def test_only_tasks_that_make_pictures_are_judged(
 
 
 def test_options_are_numbers() -> None:
-    from chiasm.cli.evaluate import _options
+    from chiasm.cli.measuring.pictures import numbers
 
-    assert _options(["guidance=2.5", "steps=30"]) == {"guidance": 2.5, "steps": 30}
+    assert numbers(["guidance=2.5", "steps=30"]) == {"guidance": 2.5, "steps": 30}
     with pytest.raises(InputError, match="write it as KEY=NUMBER"):
-        _options(["steps"])
+        numbers(["steps"])
