@@ -11,6 +11,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from torch import Tensor
 from .backbone.official.config import official_config
 from .backbone.official.folder import CONFIG, official_tensors
 from .backbone.official.names import places
-from .checkpoint import Checkpoint, write_checkpoint
+from .checkpoint import Checkpoint, write_again
 from .checkpoint.folder import Chunks
 from .checkpoint.later import Later
 from .checkpoint.manifest import MANIFEST
@@ -46,18 +47,7 @@ def convert_internvl2(
     if (Path(source) / MANIFEST).exists():
         raise CheckpointError(f"'{shown_path(source)}' is chiasm's own already; nothing is to be converted")
     read = open_model(source, follow_links=follow_links)
-    manifest = read.manifest
-    write_checkpoint(
-        target,
-        design=manifest.design,
-        config=read.config,
-        tokenizer_json=read.tokenizer_json,
-        template=manifest.template,
-        guided_instruction=manifest.guided_instruction,
-        core=_counted(read.core, told),
-        kept=read.kept,
-        max_shard_bytes=SHARD_BYTES,
-    )
+    write_again(target, replace(read, core=_counted(read.core, told)), max_shard_bytes=SHARD_BYTES)
     return len(read.core)
 
 

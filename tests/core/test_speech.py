@@ -11,15 +11,11 @@ from chiasm.model import Model
 from chiasm.result import Result
 from chiasm.speech import Stream
 from chiasm_registry import Boxes, ChiasmError, Output, Task, TaskSpec
+from core.talks import SAMPLED, SHORT, TALK, memory, passes, talk
+from core.talks import model as model
 from core.test_model import same
-from core.test_session import SAMPLED, SHORT, TALK, memory, passes, talk
-from core.tiny import BoxTask, EchoTask, Level, LevelDecoder, picture, talkative, tiny_model
+from core.tiny import BoxTask, EchoTask, Level, LevelDecoder, picture, tiny_model
 from torch import Tensor
-
-
-@pytest.fixture(scope="module")
-def model() -> Model:
-    return talkative(tiny_model())
 
 
 def heard(stream: Stream) -> tuple[str, list[Output]]:

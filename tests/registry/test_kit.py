@@ -193,6 +193,18 @@ def test_one_fault_is_seen_by_one_rule_alone_and_its_reason_has_the_cure(rule: R
     assert "\n" not in found[rule.name]
 
 
+@pytest.mark.parametrize(("share", "verdict"), [(0.9999, "ok"), (0.9, "failed")])
+def test_asked_alone_only_items_of_nearly_equal_score_may_change_places(
+    share: float, verdict: str, tmp_path: Path
+) -> None:
+    second = f"ScoredPoint(point=Point(xy=(0.0, 0.0)), score={share} * spot.score)"
+    two = ("items=(spot,)", f"items=(spot, {second})[:: 1 if self.several else -1]")
+    count = ("if not routes:", "self.several = len(routes) > 1\n                    if not routes:")
+    (rule,) = (rule for rule in RULES if rule.name == "batches")
+    (finding,) = check_bench(bench(tmp_path, two, count), [rule])
+    assert finding.verdict == verdict
+
+
 def test_a_fault_of_any_kind_fails_a_rule_and_an_interrupt_comes_through(tmp_path: Path) -> None:
     dies = bench(tmp_path, ("if not routes:", "raise SystemExit(0)\n                    if not routes:"))
     assert broken(check_bench(dies))["answers"].startswith("it raised SystemExit at spot.py:")

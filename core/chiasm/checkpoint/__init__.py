@@ -6,7 +6,7 @@ from .joining import add_tasks
 from .manifest import FORMAT, Manifest, TaskEntry
 from .read import Checkpoint, read_checkpoint
 from .taskfile import TaskFile, read_task_file, write_task_file
-from .write import write_checkpoint
+from .write import write_again, write_checkpoint
 
 __all__ = [
     "FORMAT",
@@ -17,6 +17,7 @@ __all__ = [
     "add_tasks",
     "read_checkpoint",
     "read_task_file",
+    "write_again",
     "write_checkpoint",
     "write_task_file",
 ]

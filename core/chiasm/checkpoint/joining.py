@@ -11,7 +11,7 @@ from chiasm_registry.errors import CheckpointError, shown_path
 
 from .read import read_checkpoint
 from .taskfile import read_task_file
-from .write import write_checkpoint
+from .write import write_again
 
 SHARD_BYTES = 12 * 2**20  # files that a repository and a slow line can take
 
@@ -34,18 +34,5 @@ def add_tasks(
             raise CheckpointError(f"'{shown_path(path)}' was trained on another core; train the task on this one")
         places.setdefault(file.name, max(places.values(), default=-1) + 1)
         tasks[file.name] = replace(file, order=places[file.name])
-    manifest = base.manifest
-    write_checkpoint(
-        out,
-        design=manifest.design,
-        config=base.config,
-        tokenizer_json=base.tokenizer_json,
-        template=manifest.template,
-        guided_instruction=manifest.guided_instruction,
-        core=base.core,
-        tasks=list(tasks.values()),
-        absent=[entry for entry in manifest.tasks if entry.name not in tasks],
-        extra=manifest.extra,
-        max_shard_bytes=SHARD_BYTES,
-    )
+    write_again(out, replace(base, tasks=tasks), max_shard_bytes=SHARD_BYTES)
     return tuple(sorted(places, key=lambda name: places[name]))

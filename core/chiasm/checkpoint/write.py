@@ -34,6 +34,8 @@ from .tensors import tensor_chunks
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .read import Checkpoint
+
 
 def write_checkpoint(
     folder: str | os.PathLike[str],
@@ -71,6 +73,28 @@ def write_checkpoint(
     manifest = partial(_manifest, {**said, "tasks": table, "extra": extra or {}})
     manifest({name: FileEntry(size=0, sha256="0" * 64) for name in files})  # refuse before anything is written
     write_set(Path(folder), files, manifest)
+
+
+def write_again(folder: str | os.PathLike[str], read: Checkpoint, *, max_shard_bytes: int | None = None) -> None:
+    """Makes `folder` what `read` holds, as it was read or with parts of it replaced.
+
+    Tasks of its manifest that it holds no weights of keep their places. Raises as `write_checkpoint` does.
+    """
+    manifest = read.manifest
+    write_checkpoint(
+        folder,
+        design=manifest.design,
+        config=read.config,
+        tokenizer_json=read.tokenizer_json,
+        template=manifest.template,
+        guided_instruction=manifest.guided_instruction,
+        core=read.core,
+        tasks=list(read.tasks.values()),
+        absent=[entry for entry in manifest.tasks if entry.name not in read.tasks],
+        extra=manifest.extra,
+        max_shard_bytes=max_shard_bytes,
+        kept=read.kept,
+    )
 
 
 def _manifest(parts: dict[str, Any], entries: dict[str, FileEntry]) -> Manifest:

@@ -1,15 +1,25 @@
-"""A bar on stderr for what takes longer than two seconds; nothing at all when stderr is not a terminal."""
+"""Bars on stderr: for what takes longer than two seconds, for bytes, and for what surely takes long.
+
+But for the last, whose end a log may tell, they are nothing at all when stderr is not a terminal.
+"""
 
 from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import TracebackType
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.progress import Progress as RichProgress
 
 PATIENCE_S = 2.0
@@ -88,3 +98,12 @@ class Bytes:
 
     def __call__(self, done: int, whole: int) -> None:
         self._bar.update(self._task, completed=done // 2**20, total=max(whole // 2**20, 1))
+
+
+@contextmanager
+def counted(total: int, what: str, *, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """A bar of so many things, with the time that is left; what it gives is told how many more are done."""
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with RichProgress(*columns, console=Console(stderr=True), disable=not shown or total == 0) as progress:
+        bar = progress.add_task(what, total=total)
+        yield lambda done: progress.update(bar, advance=done)

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
+from chiasm_registry.coco import COCO_NAMES
 from chiasm_registry.errors import InputError, shown_path
 
 from ..loading import load
-from .picodet import NAMES, PicoDet
+from .picodet import PicoDet
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -61,7 +62,7 @@ class PublishedJudge:
         found: list[str] = []
         for start in range(0, len(pictures), AT_ONCE):
             batch = torch.stack([_tensor(picture) for picture in pictures[start : start + AT_ONCE]])
-            found += [NAMES[k] for k in self.net(batch.to(self.device)).argmax(1).tolist()]
+            found += [COCO_NAMES[k] for k in self.net(batch.to(self.device)).argmax(1).tolist()]
         return found
 
 

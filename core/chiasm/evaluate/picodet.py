@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from chiasm_registry.coco import COCO_NAMES
 from torch import Tensor, nn
 
 WIDTHS = (24, 96, 192, 384)
@@ -15,15 +16,6 @@ PYRAMID = 96
 LEVELS = 4
 DISTANCES = 32  # outputs of a location behind its class scores: where the box's edges are
 MEAN, STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)  # red, green, blue in 0..255
-COCO_NAMES = (
-    "person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant stop_sign parking_meter "
-    "bench bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee "
-    "skis snowboard sports_ball kite baseball_bat baseball_glove skateboard surfboard tennis_racket bottle wine_glass "
-    "cup fork knife spoon bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch "
-    "potted_plant bed dining_table toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink "
-    "refrigerator book clock vase scissors teddy_bear hair_drier toothbrush"
-)
-NAMES = tuple(name.replace("_", " ") for name in COCO_NAMES.split())
 
 
 def conv(inputs: int, outputs: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> nn.Conv2d:
@@ -115,13 +107,13 @@ class PicoDet(nn.Module):
         self.down = nn.ModuleList(Separable(PYRAMID, 2) for _ in range(2))
         self.extra_in, self.extra_out = Separable(PYRAMID, 2), Separable(PYRAMID, 2)
         self.head = nn.ModuleList(nn.Sequential(Separable(PYRAMID), Separable(PYRAMID)) for _ in range(LEVELS))
-        self.out = nn.ModuleList(conv(PYRAMID, len(NAMES) + DISTANCES) for _ in range(LEVELS))
+        self.out = nn.ModuleList(conv(PYRAMID, len(COCO_NAMES) + DISTANCES) for _ in range(LEVELS))
 
     def forward(self, pictures: Tensor) -> Tensor:
         mean, std = (pictures.new_tensor(values).view(1, 3, 1, 1) for values in (MEAN, STD))
         levels = self._pyramid((pictures * 255 - mean) / std)
         logits = [out(head(x)) for out, head, x in zip(self.out, self.head, levels, strict=True)]
-        return torch.stack([found[:, : len(NAMES)].amax((2, 3)) for found in logits]).amax(0).sigmoid()
+        return torch.stack([found[:, : len(COCO_NAMES)].amax((2, 3)) for found in logits]).amax(0).sigmoid()
 
     def _pyramid(self, x: Tensor) -> tuple[Tensor, ...]:
         x = F.max_pool2d(F.hardswish(self.stem(x)), 3, 2, 1)

@@ -15,7 +15,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from ..assemble import assemble, markers_of
-from ..checkpoint import Checkpoint, Manifest, TaskFile, write_checkpoint
+from ..checkpoint import Checkpoint, Manifest, write_again
 from ..checkpoint.joining import SHARD_BYTES
 from ..checkpoint.manifest import task_file_name
 from ..checkpoint.taskfile import write_task_file
@@ -62,13 +62,10 @@ class Trainee:
     step: Step
     tokenizer: Tokenizer
     tasks: dict[str, Task]
-    model: ModelConfig
-    core: dict[str, Any]
+    beside: Checkpoint  # all that a folder has but what this run holds in its network
     trained: frozenset[str]  # tasks that learn anything; the others only keep their place
     homes: Mapping[str, str]  # task -> the distribution that brings it
     known: tuple[TaskSpec, ...]  # all that may be asked for, trained or not
-    base: Manifest | None = None
-    carried: tuple[TaskFile, ...] = ()  # tasks of the base that this run leaves out: saved as they were
     alone: str | None = None
 
     @property
@@ -80,34 +77,20 @@ class Trainee:
         """Write the chiasm folder, or the file of the one task that is trained alone, in bfloat16."""
         network = cast(Step, module).network
         places = self._places()
-        files = [
-            task_file(network, name, task.spec.token, places[name], self.homes[name], torch.bfloat16)
+        files = {
+            name: task_file(network, name, task.spec.token, places[name], self.homes[name], torch.bfloat16)
             for name, task in self.tasks.items()
-        ]
+        }
         if self.alone:
-            assert self.base is not None
-            write_task_file(path, replace(files[0], core=self.base.core_id))
+            write_task_file(path, replace(files[self.alone], core=self.beside.manifest.core_id))
         else:
-            self._save_folder(network, path, [*files, *self.carried])
-
-    def _save_folder(self, network: Network, folder: Path, files: Sequence[TaskFile]) -> None:
-        held = {file.name for file in files}
-        write_checkpoint(
-            folder,
-            design=self.core["design"],
-            config=self.core,
-            tokenizer_json=self.tokenizer.json(),
-            template=self.model.template,
-            guided_instruction=self.model.instruction,
-            core=core_tensors(network, torch.bfloat16),
-            tasks=files,
-            absent=[entry for entry in self.base.tasks if entry.name not in held] if self.base else (),
-            max_shard_bytes=SHARD_BYTES,
-        )
+            tasks = {**files, **self.beside.tasks}
+            whole = replace(self.beside, core=core_tensors(network, torch.bfloat16), tasks=tasks)
+            write_again(path, whole, max_shard_bytes=SHARD_BYTES)
 
     def _places(self) -> dict[str, int]:
         """The tasks' places in the table: those of the base stay, new ones come behind them."""
-        places = {entry.name: entry.order for entry in self.base.tasks} if self.base else {}
+        places = {entry.name: entry.order for entry in self.beside.manifest.tasks}
         for name in self.tasks:
             places.setdefault(name, max(places.values(), default=-1) + 1)
         return places
@@ -143,7 +126,6 @@ def make_trainee(
     weights = {"dropout": model.dropout, "text_weight": model.text_weight}
     step = Step(network, markers, pictures, reference=reference, alone=config.alone, **weights)
     report(f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, {tokenizer.size} tokens")
-    carried = tuple(file for name, file in base.tasks.items() if name not in tasks) if base else ()
     specs = [task.spec for task in tasks.values()]
     if config.alone and base:
         hold_still(network, base, config.alone)
@@ -153,8 +135,20 @@ def make_trainee(
         specs += known
     trained = learning(network, tasks, config.optimizer.groups)
     homes = {name: of_whom(catalog, name) for name in tasks}
-    told: dict[str, Any] = {"base": base.manifest if base else None, "carried": carried, "alone": config.alone}
-    return Trainee(step, tokenizer, tasks, model, core, trained, homes, tuple(specs), **told)
+    beside = _beside(model, core, tokenizer, base, tasks)
+    return Trainee(step, tokenizer, tasks, beside, trained, homes, tuple(specs), config.alone)
+
+
+def _beside(
+    model: ModelConfig, core: dict[str, Any], tokenizer: Tokenizer, base: Checkpoint | None, tasks: Iterable[str]
+) -> Checkpoint:
+    """What a saved folder has beside the network: of a base all but its core and the `tasks` of the run."""
+    said: dict[str, Any] = {"template": model.template, "guided_instruction": model.instruction}
+    if base is None:
+        return Checkpoint(Manifest(design=core["design"], files={}, **said), core, tokenizer.json(), {}, {})
+    left = {name: file for name, file in base.tasks.items() if name not in tasks}
+    manifest = base.manifest.model_copy(update=said)
+    return replace(base, manifest=manifest, tokenizer_json=tokenizer.json(), core={}, tasks=left)
 
 
 def _folders(base: str | tuple[str, ...]) -> str | tuple[str, ...]:

@@ -7,20 +7,12 @@ from typing import NamedTuple, cast
 
 import torch
 from chiasm_registry import TrainingError
+from chiasm_registry.coco import COCO_NAMES
 from torch import Tensor, nn
 
 from .pyramid import LEVELS, WIDTH, Separable
 
-# The order of the classes in COCO-trained heads.
-COCO_NAMES = (
-    "person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant stop_sign parking_meter "
-    "bench bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee "
-    "skis snowboard sports_ball kite baseball_bat baseball_glove skateboard surfboard tennis_racket bottle wine_glass "
-    "cup fork knife spoon bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch "
-    "potted_plant bed dining_table toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink "
-    "refrigerator book clock vase scissors teddy_bear hair_drier toothbrush"
-)
-CLASS_OF = {name.replace("_", " "): k for k, name in enumerate(COCO_NAMES.split())}
+CLASS_OF = {name: k for k, name in enumerate(COCO_NAMES)}
 
 
 class Taught(NamedTuple):

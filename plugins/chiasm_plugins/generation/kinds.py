@@ -5,17 +5,10 @@ from __future__ import annotations
 import re
 
 import torch
+from chiasm_registry.coco import COCO_NAMES
 from torch import Tensor
 
-COCO_NAMES = (
-    "person bicycle car motorcycle airplane bus train truck boat traffic_light fire_hydrant stop_sign parking_meter "
-    "bench bird cat dog horse sheep cow elephant bear zebra giraffe backpack umbrella handbag tie suitcase frisbee "
-    "skis snowboard sports_ball kite baseball_bat baseball_glove skateboard surfboard tennis_racket bottle wine_glass "
-    "cup fork knife spoon bowl banana apple sandwich orange broccoli carrot hot_dog pizza donut cake chair couch "
-    "potted_plant bed dining_table toilet tv laptop mouse remote keyboard cell_phone microwave oven toaster sink "
-    "refrigerator book clock vase scissors teddy_bear hair_drier toothbrush"
-)
-KINDS = tuple(name.replace("_", " ") for name in COCO_NAMES.split())
+KINDS = COCO_NAMES  # in the order of the rows that stand for them
 KIND_OF = {name: k for k, name in enumerate(KINDS)}
 OTHER = len(KINDS)  # a word for nothing that was ever seen
 COLOURS = ("black", "white", "grey", "red", "orange", "yellow", "green", "blue", "purple", "pink", "brown")

@@ -1,9 +1,12 @@
-"""Two outputs held against each other: numbers nearly, pictures and masks by their pixels, all else to the letter."""
+"""Two outputs held against each other: numbers nearly, pictures and masks by their pixels, all else to the letter.
+
+Rounding turns the order of things that are as good as each other: items of nearly equal score may change places.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from pydantic import BaseModel
@@ -53,18 +56,39 @@ def _differ(one: Any, other: Any, near: float, where: str) -> str | None:
     if isinstance(one, (tuple, list)):
         if len(one) != len(other):
             return f"{where} has {len(one)} and {len(other)} items"
-        return _first(((str(k), a, b) for k, (a, b) in enumerate(zip(one, other, strict=True))), near, where)
+        fault = _first(((str(k), a, b) for k, (a, b) in enumerate(zip(one, other, strict=True))), near, where)
+        return None if fault and near > 0 and _rearranged(one, other, near) else fault
     if isinstance(one, dict):
         if one.keys() != other.keys():
             return f"{where} has other keys"
         return _first(((str(k), v, other[k]) for k, v in one.items()), near, where)
     if isinstance(one, float) and near > 0:
-        return None if math.isclose(one, other, rel_tol=near, abs_tol=near) else f"{where} is {one:g} and {other:g}"
+        return None if _close(one, other, near) else f"{where} is {one:g} and {other:g}"
     return None if one == other else f"{where} is another value"
 
 
 def _first(pairs: Iterator[tuple[str, Any, Any]], near: float, where: str) -> str | None:
     return next((fault for key, a, b in pairs if (fault := _differ(a, b, near, f"{where}.{key}"))), None)
+
+
+def _close(one: float, other: float, near: float) -> bool:
+    return math.isclose(one, other, rel_tol=near, abs_tol=near)
+
+
+def _rearranged(one: Sequence[Any], other: Sequence[Any], near: float) -> bool:
+    """Whether `other` has the items of `one`, each in its own place or in that of one of nearly equal score."""
+    scores = [score for item in one if isinstance(score := getattr(item, "score", None), float)]
+    if len(scores) < len(one):
+        return False
+    moved = [k for k, item in enumerate(one) if _differ(item, other[k], near, "") is not None]
+    free = list(moved)
+    for k in moved:
+        fits = (j for j in free if _close(scores[j], scores[k], near) and not _differ(one[k], other[j], near, ""))
+        place = next(fits, None)
+        if place is None:
+            return False
+        free.remove(place)
+    return True
 
 
 def _same_pixels(one: Mask, other: Mask, near: float) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 import torch
-from chiasm.checkpoint import TaskEntry, TaskFile, read_checkpoint
+from chiasm.checkpoint import TaskEntry, TaskFile, read_checkpoint, write_again
 from chiasm.checkpoint.folder import is_temporary
 from chiasm_registry.errors import CheckpointError
 
@@ -43,6 +43,16 @@ def test_a_task_left_out_keeps_its_place(tmp_path: Path, write: Write, task: Tas
     checkpoint = read_checkpoint(tmp_path / "m")
     assert [entry.name for entry in checkpoint.manifest.tasks] == ["depth", "detection"]
     assert set(checkpoint.tasks) == {"detection"}
+
+
+def test_written_again_it_is_the_same(tmp_path: Path, write: Write, task: Task) -> None:
+    """Every file to the byte: kept ones, what the caller said, and the place of a task without weights."""
+    place = TaskEntry(name="depth", token="[DEPTH]", embeddings=4, distribution="acme", version="2", order=0)
+    write(tmp_path / "m", tasks=[task(order=1)], absent=[place], kept={"config.json": b'{"a": 1}'})
+    write_again(tmp_path / "again", read_checkpoint(tmp_path / "m"))
+    files = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
+    assert "official-config.json" in files
+    assert files == {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
 
 
 def test_a_large_core_is_split_on_request(tmp_path: Path, write: Write) -> None:

@@ -13,10 +13,11 @@ from chiasm.cli.app import run
 from chiasm.evaluate.coco import read_coco
 from chiasm.evaluate.colours import COLOURS, colour_share, has_colour
 from chiasm.evaluate.judges import ModelJudge, open_judge
-from chiasm.evaluate.picodet import NAMES, PicoDet
+from chiasm.evaluate.picodet import PicoDet
 from chiasm.evaluate.pictures import PicturePlan, as_lines, draw_and_judge, makes_pictures, real_crops
 from chiasm.result import Object, Result
 from chiasm_registry import Box, InputError, Picture
+from chiasm_registry.coco import COCO_NAMES
 from core.tiny import BoxTask
 from PIL import Image
 from safetensors.torch import save_file
@@ -117,7 +118,7 @@ def test_a_published_detector_judges(tmp_path: Path) -> None:
     save_file(net.state_dict(), tmp_path / "pico.safetensors")
     judge = open_judge(str(tmp_path / "pico.safetensors"), ())
     assert judge.name == "pico"
-    assert set(judge.top([Image.new("RGB", (30, 20), "red")] * 3)) < set(NAMES)
+    assert set(judge.top([Image.new("RGB", (30, 20), "red")] * 3)) < set(COCO_NAMES)
     save_file({"x": torch.zeros(1)}, tmp_path / "other.safetensors")
     for path in (tmp_path / "other.safetensors", tmp_path / "none.safetensors"):
         with pytest.raises(InputError, match="is no file of PicoDet-S weights"):
@@ -155,8 +156,8 @@ def test_only_tasks_that_make_pictures_are_judged(
 
 
 def test_options_are_numbers() -> None:
-    from chiasm.cli.evaluate import _options
+    from chiasm.cli.measuring.pictures import numbers
 
-    assert _options(["guidance=2.5", "steps=30"]) == {"guidance": 2.5, "steps": 30}
+    assert numbers(["guidance=2.5", "steps=30"]) == {"guidance": 2.5, "steps": 30}
     with pytest.raises(InputError, match="write it as KEY=NUMBER"):
-        _options(["steps"])
+        numbers(["steps"])

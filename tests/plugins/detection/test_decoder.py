@@ -10,7 +10,7 @@ import pytest
 import torch
 from chiasm_plugins.detection.decoder import BINS, OVERLAP, DetectionDecoder
 from chiasm_plugins.detection.pyramid import LEVELS
-from chiasm_plugins.detection.teacher import COCO_NAMES, Teacher
+from chiasm_plugins.detection.teacher import Teacher
 from chiasm_registry import Box, CoreInfo, MapInfo, Scene, TrainingError
 from plugins.detection.making import GRID, PYRAMID, VIEW, head, maps, plain_iou, routes, scene
 from safetensors.torch import load_file
@@ -199,12 +199,6 @@ def test_what_cannot_be_prepared_is_refused_in_one_line(
     with pytest.raises(TrainingError, match=message) as caught:
         head().prepare(options, weights)
     assert len(str(caught.value)) <= 200
-
-
-def test_the_classes_are_cocos() -> None:
-    names = COCO_NAMES.split()
-    assert len(names) == len(set(names)) == 80
-    assert (names[0], names[-1]) == ("person", "toothbrush")
 
 
 def test_the_published_head_gives_the_published_outputs(shared: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,7 +100,7 @@ def test_half_precision_works_with_a_whole_sam() -> None:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """nano with a segmentation task of its own, untrained."""
-    from chiasm.checkpoint import read_checkpoint, write_checkpoint
+    from chiasm.checkpoint import read_checkpoint, write_again
     from chiasm.checkpoint.taskfile import TaskFile
     from chiasm.models import model_folder
 
@@ -108,11 +109,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     fresh = TaskFile("segmentation", "[SEG]", 4, "chiasm", "0", 9, *rows, decoder={"a": torch.ones(1)})
     own = held.tasks.get("segmentation") or fresh
     folder = tmp_path_factory.mktemp("model")
-    write_checkpoint(
-        folder, design=held.config["design"], config=held.config, tokenizer_json=held.tokenizer_json,
-        template=held.manifest.template, guided_instruction=held.manifest.guided_instruction, core=held.core,
-        tasks=[*(file for name, file in held.tasks.items() if name != "segmentation"), own],
-    )
+    write_again(folder, replace(held, tasks={**held.tasks, "segmentation": own}))
     return folder
 
 

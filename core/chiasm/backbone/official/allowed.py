@@ -6,91 +6,12 @@ released folder does.
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from chiasm_registry.errors import CheckpointError, shown
 
-
-@dataclass(frozen=True)
-class Whole:
-    """A whole number from `low` to `high`."""
-
-    low: int
-    high: int
-    none: bool = False
-
-    def fits(self, value: Any) -> bool:
-        return (value is None and self.none) or (type(value) is int and self.low <= value <= self.high)
-
-    def __str__(self) -> str:
-        return f"a whole number from {self.low} to {self.high}"
-
-
-@dataclass(frozen=True)
-class Real:
-    """A finite number from `low` to `high`."""
-
-    low: float
-    high: float
-
-    def fits(self, value: Any) -> bool:
-        return type(value) in (int, float) and math.isfinite(value) and self.low <= value <= self.high
-
-    def __str__(self) -> str:
-        return f"a number from {self.low:g} to {self.high:g}"
-
-
-@dataclass(frozen=True)
-class Flag:
-    """True or false."""
-
-    def fits(self, value: Any) -> bool:
-        return type(value) is bool
-
-    def __str__(self) -> str:
-        return "true or false"
-
-
-@dataclass(frozen=True)
-class Word:
-    """One of some words."""
-
-    words: tuple[str, ...]
-
-    def fits(self, value: Any) -> bool:
-        return isinstance(value, str) and value in self.words
-
-    def __str__(self) -> str:
-        return f"one of {', '.join(self.words)}"
-
-
-@dataclass(frozen=True)
-class Text:
-    """A short text, or null."""
-
-    def fits(self, value: Any) -> bool:
-        return value is None or (isinstance(value, str) and len(value) <= 4096)
-
-    def __str__(self) -> str:
-        return "a short text"
-
-
-@dataclass(frozen=True)
-class Part:
-    """An object that is read by itself, or null."""
-
-    def fits(self, value: Any) -> bool:
-        return value is None or isinstance(value, dict)
-
-    def __str__(self) -> str:
-        return "an object"
-
-
-Rule = Whole | Real | Flag | Word | Text | Part
+from .ranges import Flag, Off, Part, Real, Rule, Several, Text, Whole, Word
 
 SIDE, LAYERS, HEADS = Whole(1, 2**16), Whole(1, 512), Whole(1, 1024)
 RATE, EPS, TOKEN = Real(0, 1), Real(1e-12, 1), Whole(0, 2**22, none=True)
@@ -124,6 +45,7 @@ VISION: Mapping[str, Rule] = {
     "norm_type": Word(("layer_norm", "rms_norm")),
     "qk_normalization": Flag(),
     "qkv_bias": Flag(),
+    "use_moe": Off(),
     "attention_dropout": RATE,
     "dropout": RATE,
     "drop_path_rate": RATE,
@@ -144,6 +66,7 @@ TEXT: Mapping[str, Rule] = {
     "rms_norm_eps": EPS,
     "rope_theta": Real(1, 1e12),
     "rope_scaling": Part(),
+    "rope_pos_id_version": Word(("default",)),
     "sliding_window": Whole(1, 2**24, none=True),
     "use_sliding_window": Flag(),
     "max_window_layers": Whole(0, 512),
@@ -156,7 +79,7 @@ TEXT: Mapping[str, Rule] = {
     "resid_pdrop": RATE,
     "initializer_range": RATE,
     "bos_token_id": TOKEN,
-    "eos_token_id": TOKEN,
+    "eos_token_id": Several(TOKEN),
     "pad_token_id": TOKEN,
 }
 
@@ -176,19 +99,27 @@ _OFFICIAL_MODULES = (
 )
 OFFICIAL_CODE = frozenset(f"{name}.py" for name in _OFFICIAL_MODULES)
 _ATTENTION = ("eager", "sdpa", "flash_attention_2", "flash_attention_3")
-# what transformers wrote into every configuration of its time, and what only training looks at
-_INERT = frozenset(
-    re.findall(r"\w+", """_commit_hash _name_or_path add_cross_attention architectures attn_implementation bad_words_ids
-    begin_suppress_tokens chunk_size_feed_forward cross_attention_hidden_size decoder_start_token_id diversity_penalty
-    do_sample dtype early_stopping encoder_no_repeat_ngram_size exponential_decay_length_penalty finetuning_task
-    forced_bos_token_id forced_eos_token_id hidden_size id2label is_decoder is_encoder_decoder is_composition label2id
-    length_penalty max_length max_window_layers min_length model_type no_repeat_ngram_size num_beam_groups num_beams
-    num_return_sequences output_attentions output_hidden_states output_scores pad2square prefix pretraining_tp
-    problem_type pruned_heads remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id
-    suppress_tokens task_specific_params temperature tf_legacy_loss tie_encoder_decoder tokenizer_class top_k top_p
-    torch_dtype torchscript transformers_version typical_p use_backbone_lora use_bfloat16 use_cache use_flash_attn
-    use_llm_lora use_fa3 fix_vit_pos_embed force_image_size_range img_context_token_id""")
-)
+# what `PretrainedConfig` wrote into every configuration from 4.37 to 4.45, whether it means anything there or not
+_GENERIC = """
+    _commit_hash _name_or_path add_cross_attention architectures bad_words_ids begin_suppress_tokens bos_token_id
+    chunk_size_feed_forward cross_attention_hidden_size decoder_start_token_id diversity_penalty do_sample dtype
+    early_stopping encoder_no_repeat_ngram_size eos_token_id exponential_decay_length_penalty finetuning_task
+    forced_bos_token_id forced_eos_token_id id2label is_composition is_decoder is_encoder_decoder label2id
+    length_penalty max_length min_length model_type no_repeat_ngram_size num_beam_groups num_beams
+    num_return_sequences output_attentions output_hidden_states output_scores pad_token_id prefix problem_type
+    pruned_heads remove_invalid_values repetition_penalty return_dict return_dict_in_generate sep_token_id
+    suppress_tokens task_specific_params temperature tf_legacy_loss tie_encoder_decoder tie_word_embeddings
+    tokenizer_class top_k top_p torch_dtype torchscript transformers_version typical_p use_bfloat16
+"""
+# what the publishers' own classes add, and only training, a faster kernel or a network of experts looks at
+_OWN = """
+    attn_implementation fix_vit_pos_embed force_image_size_range hidden_size img_context_token_id
+    max_window_layers pad2square pretraining_tp rope_pos_id_stride use_backbone_lora use_cache use_fa3
+    use_flash_attn use_llm_lora capacity_factor eval_capacity_factor laux_allreduce moe_coeff_ratio
+    moe_intermediate_size moe_output_scale noisy_gate_policy num_experts num_routed_experts num_shared_experts
+    shared_expert_intermediate_size use_residual use_rts use_weighted_residual
+"""
+_INERT = frozenset(f"{_GENERIC} {_OWN}".split())
 
 
 def checked(section: Mapping[str, Any], rules: Mapping[str, Rule], where: str) -> dict[str, Any]:

@@ -12,7 +12,8 @@ from typing import Any
 
 from chiasm_registry.errors import CheckpointError, shown
 
-from .allowed import Real, Rule, Text, Whole, checked
+from .allowed import checked
+from .ranges import Real, Rule, Text, Whole
 
 _SCALED = ("linear", "dynamic")
 _LONG = ("su", "longrope", "yarn")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
-Progress = Callable[[int], AbstractContextManager[Callable[[int], None]]]
+from .measured import Measured
 
 
 @dataclass(frozen=True)
@@ -31,20 +29,21 @@ class Referrals:
         return (*(name for name in before if name in known.tasks), self.task)
 
 
-def measure(asked: Referrals, model: str, device: str, *, as_json: bool, progress: Progress) -> None:
+def measure_referrals(asked: Referrals, measured: Measured) -> None:
     """Ask every phrase of the file of its photograph and say how well the masks fit."""
     import json
 
     import chiasm
     from chiasm.evaluate.referring import as_text, measure_referring, read_referring
 
-    from .start import kept_for_good
+    from ..progress import counted
+    from ..start import kept_for_good
 
     tasks, truth = asked.tasks(), read_referring(asked.file)
     with kept_for_good():
-        loaded = chiasm.load(model, device=device, tasks=tasks)
-    with progress(len(truth.images[: asked.limit])) as advance:
+        loaded = chiasm.load(measured.model, device=measured.device, tasks=tasks)
+    with counted(len(truth.images[: asked.limit]), "images") as advance:
         report = measure_referring(loaded, truth, asked.images, tasks, limit=asked.limit, advance=advance)
     for notice in loaded.notices:
         typer.echo(f"chiasm: {notice.text}", err=True)
-    typer.echo(json.dumps(report) if as_json else as_text(report))
+    typer.echo(json.dumps(report) if measured.as_json else as_text(report))

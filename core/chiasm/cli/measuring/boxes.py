@@ -1,0 +1,84 @@
+"""`chiasm eval` on boxes and masks: COCO's twelve figures and a table of categories."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from ..options import IouType
+from .measured import Measured
+
+if TYPE_CHECKING:
+    from chiasm.evaluate.run import Plan
+
+
+class Mode(StrEnum):
+    """Who says the names."""
+
+    guided = "guided"
+    free = "free"
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """A set of photographs with what is there, and how its names are asked for."""
+
+    gt: Path
+    images: Path
+    task: str | None
+    iou_type: IouType
+    mode: Mode
+    batch_size: int
+    limit: int | None
+    out: Path | None
+    prompts: Path | None
+    skip_missing: bool
+
+    def plan(self) -> Plan:
+        """The same with its annotations read; without a task those that the overlap needs."""
+        from chiasm.evaluate.coco import read_coco
+        from chiasm.evaluate.run import Plan
+
+        fitting = ("detection",) if self.iou_type is IouType.bbox else ("detection", "segmentation")
+        return Plan(
+            truth=read_coco(self.gt),
+            images=self.images,
+            mode=self.mode.value,
+            tasks=(self.task,) if self.task else fitting,
+            iou_type=self.iou_type.value,
+            batch_size=self.batch_size,
+            limit=self.limit,
+            out=self.out,
+            prompts=self.prompts,
+            skip_missing=self.skip_missing,
+        )
+
+
+def measure_boxes(asked: Boxes, measured: Measured) -> None:
+    """Ask every photograph, score the answers and print what `asked` is about."""
+    import json
+
+    import chiasm
+    from chiasm.evaluate.ranks import read_ranks
+    from chiasm.evaluate.report import as_text
+    from chiasm.evaluate.run import Evaluation
+
+    from ..progress import counted
+    from ..start import kept_for_good
+
+    plan, ranks = asked.plan(), read_ranks()
+    evaluation = Evaluation(plan, measured.model, ranks)
+    with kept_for_good():
+        loaded = chiasm.load(measured.model, device=ranks.device(measured.device), tasks_from=measured.tasks_from)
+    with counted(len(evaluation.todo), "images", shown=ranks.rank == 0) as advance:
+        outcome = evaluation.run(loaded, advance)
+    if outcome is None:
+        return
+    for note in (*(notice.text for notice in loaded.notices), *outcome.notes):
+        typer.echo(f"chiasm: {note}", err=True)
+    report = outcome.report
+    typer.echo(json.dumps(report, ensure_ascii=False) if measured.as_json else as_text(report, outcome.scores))

@@ -1,0 +1,70 @@
+"""`chiasm eval --task NAME` for a task that has a metric of its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from .measured import Measured
+
+if TYPE_CHECKING:
+    from chiasm.evaluate.own import OwnPlan
+
+
+@dataclass(frozen=True)
+class Own:
+    """A set of photographs with what is there, and the task that is asked for it."""
+
+    gt: Path
+    images: Path
+    task: str
+    limit: int | None
+    absent: int
+    skip_missing: bool
+
+    def plan(self) -> OwnPlan:
+        """The same with its annotations read."""
+        from chiasm.evaluate.coco import read_coco
+        from chiasm.evaluate.own import OwnPlan
+
+        return OwnPlan(
+            truth=read_coco(self.gt),
+            images=self.images,
+            limit=self.limit,
+            absent=self.absent,
+            skip_missing=self.skip_missing,
+        )
+
+
+def has_metric(task: str) -> bool:
+    """Whether the task says itself what counts as right."""
+    from chiasm_registry.discovery import discover
+    from chiasm_registry.guard import guarded
+
+    found = discover().task(task)
+    return guarded(found.metric, f"the metric of task {task!r}", type(found).__module__).value is not None
+
+
+def measure_own_task(asked: Own, measured: Measured) -> None:
+    """Ask every photograph and print what the task makes of it."""
+    import json
+
+    import chiasm
+    from chiasm.evaluate.own import as_lines, measure_own
+
+    from ..progress import counted
+    from ..start import kept_for_good
+
+    plan, task = asked.plan(), asked.task
+    with kept_for_good():
+        loaded = chiasm.load(measured.model, device=measured.device, tasks=[task], tasks_from=measured.tasks_from)
+    with counted(len(plan.truth.images[: plan.limit]), "images") as advance:
+        report = measure_own(plan, loaded, loaded.table.tasks[task], advance)
+    for notice in loaded.notices:
+        if notice.task in (None, task):
+            typer.echo(f"chiasm: {notice.text}", err=True)
+    report = {"model": measured.model, **report}
+    typer.echo(json.dumps(report) if measured.as_json else "\n".join(as_lines(report)))

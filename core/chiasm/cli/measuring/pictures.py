@@ -1,0 +1,98 @@
+"""`chiasm eval --judge` for a task that makes pictures: whether detectors name what was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import typer
+
+from .measured import Measured
+
+if TYPE_CHECKING:
+    from chiasm.evaluate.pictures import PicturePlan
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is drawn, as it is typed, beside what true things, and who says what is to be seen."""
+
+    gt: Path
+    images: Path
+    task: str
+    names: str | None  # "bus, dog"
+    seeds: int
+    options: Sequence[str]  # "guidance=3"
+    judges: Sequence[str]
+    out: Path | None
+    skip_missing: bool
+
+    def plan(self) -> PicturePlan:
+        """The same with its annotations read."""
+        from chiasm.evaluate.coco import read_coco
+        from chiasm.evaluate.pictures import PicturePlan
+
+        return PicturePlan(
+            truth=read_coco(self.gt),
+            images=self.images,
+            task=self.task,
+            names=tuple(name.strip() for name in self.names.split(",")) if self.names else (),
+            seeds=self.seeds,
+            out=self.out,
+            skip_missing=self.skip_missing,
+            options=numbers(self.options),
+        )
+
+
+def draws(task: str | None, judges: Sequence[str]) -> bool:
+    """Whether the task makes pictures; those want judges, and nothing else does."""
+    from chiasm_registry.discovery import discover
+    from chiasm_registry.errors import InputError
+
+    from chiasm.evaluate.pictures import makes_pictures
+
+    drawn = task is not None and makes_pictures(discover().task(task))
+    if drawn and not judges:
+        raise InputError(f"task {task!r} makes pictures: say with --judge which detector names what they show")
+    if judges and not drawn:
+        raise InputError("--judge names what pictures show; give with --task a task that makes pictures")
+    return drawn
+
+
+def numbers(given: Sequence[str]) -> dict[str, float]:
+    """Options of a task as they are typed: "guidance=3"."""
+    from chiasm_registry.errors import InputError, shown
+
+    found: dict[str, float] = {}
+    for text in given:
+        key, _, value = text.partition("=")
+        try:
+            found[key] = int(value) if value.lstrip("-").isdigit() else float(value)
+        except ValueError:
+            raise InputError(f"--option {shown(text, 40)}: write it as KEY=NUMBER, as in guidance=3") from None
+    return found
+
+
+def measure_pictures(asked: Pictures, measured: Measured) -> None:
+    """Draw, ask the judges, and print a line a name and a judge, and how often a colour asked for is there."""
+    import json
+
+    import chiasm
+    from chiasm.evaluate.judges import open_judge
+    from chiasm.evaluate.pictures import as_lines, draw_and_judge
+
+    from ..progress import counted
+    from ..start import kept_for_good
+
+    plan, device = asked.plan(), measured.device
+    names = [category.name for category in plan.truth.categories]
+    with kept_for_good():
+        judges = [open_judge(path, names, device) for path in asked.judges]
+        loaded = chiasm.load(measured.model, device=device, tasks=[plan.task])
+    with counted(plan.count(), "pictures") as advance:
+        report = draw_and_judge(plan, loaded, judges, advance)
+    for notice in loaded.notices:
+        typer.echo(f"chiasm: {notice.text}", err=True)
+    typer.echo(json.dumps(report, ensure_ascii=False) if measured.as_json else "\n".join(as_lines(report)))
