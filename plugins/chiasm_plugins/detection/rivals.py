@@ -70,10 +70,8 @@ def settled(logits: Tensor, more: Tensor, there: Tensor) -> Tensor:
     apart = torch.where(there, more, -torch.inf).amax(1) - torch.where(there, more, torch.inf).amin(1) > APART
     compared = logits + added
     best = torch.where(there, compared, -torch.inf).argmax(1, keepdim=True)
-    wins = torch.arange(there.shape[1], device=there.device) == best
-    surest = torch.where(there, logits, -torch.inf).amax(1, keepdim=True)
-    one = torch.where(wins, torch.maximum(compared, surest), torch.where(there, -torch.inf, compared))
-    return torch.where(apart[:, None], one, compared)
+    loses = there & apart[:, None] & (torch.arange(there.shape[1], device=there.device) != best)
+    return torch.where(loses, -torch.inf, compared)
 
 
 class Rivals(nn.Module):

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 import torch
 from chiasm_plugins.detection.boxes import pairwise_iou
-from chiasm_plugins.detection.decoder import BINS, PROTOTYPES, Judged, Located
+from chiasm_plugins.detection.decoder import BINS, PROTOTYPES, WIDTH, Judged, Located
 from chiasm_plugins.detection.losses import LossWeights, best_loss, detection_losses
 from chiasm_plugins.detection.targets import BoxTarget
 from chiasm_registry import Route, Scene
@@ -196,3 +197,16 @@ def test_of_boxes_on_one_thing_the_tighter_is_to_win() -> None:
     assert pull[0, 2] < -0.2
     assert pull[0, 3] == 0.0
     assert not pull[1:].any()
+
+
+def test_what_is_singled_out_is_told_from_false_boxes() -> None:
+    """Beside a name every box keeps its score; beside a phrase that points to one thing, false boxes are rivals."""
+    decoder = head()
+    with torch.no_grad():
+        decoder.prototypes[:, WIDTH :: WIDTH + 1] = 0.0  # locations are sure enough to be compared
+    plain = target(BOX, meaning=["cat"])
+    losses = {}
+    for singled in (False, True):
+        losses[singled] = decoder.loss([scene()], asked(1), [[replace(plain, singled=singled)]])["rivals"]
+    assert losses[False] == 0.0  # an untrained comparison adds nothing
+    assert losses[True] > 0.1

@@ -42,6 +42,9 @@ def test_what_has_the_name_and_is_not_meant_is_a_rival() -> None:
     both = replace(SAMPLE, objects=objects, phrases=("the left cat", "cats", "unicorn", "the dog"))
     both = replace(both, matches=((0,), (0, 1), (), ()), meanings=(("cat",), ("cat",), (), ("dog",)))
     assert [target.rivals.tolist() for target in box_targets(both)] == [[[50, 0, 59, 9]], [], [], []]
+    assert not any(target.singled for target in box_targets(both))
+    told = replace(both, singled=(True, False, False, False))
+    assert [target.singled for target in box_targets(told)] == [True, False, False, False]
 
 
 def truth_of(boxes: Tensor, phrase: Tensor, valid: Tensor) -> Truth:
