@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,7 @@ from chiasm_registry.contract import SampleObject
 if TYPE_CHECKING:
     from torch import Tensor
 
+AnyObject = TypeVar("AnyObject", bound=SampleObject)
 Affine = tuple[float, float, float, float, float, float]
 Window = tuple[float, float, float, float]  # xyxy in unit coordinates of the view
 IDENTITY: Affine = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
@@ -66,12 +67,12 @@ def seen_share(affine: Affine) -> float:
 
 
 def transform_boxes(
-    objects: Iterable[SampleObject],
+    objects: Iterable[AnyObject],
     affine: Affine,
     size_hw: tuple[int, int],
     size: int,
     window: Window = WHOLE,
-) -> tuple[SampleObject, ...]:
+) -> tuple[AnyObject, ...]:
     """Objects from pixels of `size_hw` to pixels of the view, clipped to `window`.
 
     An object of which less than a quarter is left becomes a `crowd` (ignored); one that is as good as gone is dropped.

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 FILE = "refer.yaml"
 APART = 0.1  # of the view's side: centres that are less far apart are neither left nor right of each other
 LARGER = 1.7  # times the area of the next
+HIDDEN = 0.3  # share of a thing under others from which nobody would point to it, or to its like beside it
 SURE = 0.03  # of the view's side: by this much the wrong way a rival surely does not fit
 AXES = {"left": (0, -1), "right": (0, 1), "top": (1, -1), "bottom": (1, 1)}
 SHORT = re.compile(r"[a-z]+( out)? \{names\}( out)?", re.IGNORECASE)  # a phrasing that can follow a question
@@ -103,8 +104,7 @@ class Referrer:
         fitting = [
             (name, at)
             for name, at in facts.by_name.items()
-            if len(at) >= least and self._sayable(name, facts)
-            and not any(facts.objects[k].crowd for k in at)
+            if len(at) >= least and self._sayable(name, facts) and _clear(facts, at)
         ]
         return pick(fitting, rng) if fitting else None
 
@@ -180,8 +180,8 @@ class Referrer:
         kind, way = pick(kinds, rng), pick(tuple(AXES), rng)
         names = [name for name in kind.names if name != other[0]]
         at = [k for name in names for k in facts.by_name.get(name, ())]
-        crowd = any(facts.objects[k].crowd for k in at)
-        match = None if crowd or not facts.covers(names) else self._one_that_is(facts, at, other[1], way)
+        told = _clear(facts, at) and facts.covers(names)
+        match = self._one_that_is(facts, at, other[1], way) if told else None
         if match is None or len(facts.by_name[facts.objects[match].name]) > 1:
             return None
         data, name = table(FILE), facts.objects[match].name
@@ -209,7 +209,7 @@ class Referrer:
         alone = [
             (name, at[0])
             for name, at in facts.by_name.items()
-            if len(at) == 1 and not facts.objects[at[0]].crowd and self._sayable(name, facts)
+            if len(at) == 1 and self._sayable(name, facts) and _clear(facts, at)
         ]
         return pick(alone, rng) if alone else None
 
@@ -222,6 +222,11 @@ class Referrer:
         fitting = [k for k in ahead if ahead[k] > APART and ahead[k] > 0.8 * aside[k]]
         unsure = [k for k in ahead if k not in fitting and ahead[k] > -SURE]
         return fitting[0] if len(fitting) == 1 and not unsure else None
+
+
+def _clear(facts: Facts, at: Sequence[int]) -> bool:
+    """Whether there is no crowd among things, and none that is mostly hidden."""
+    return not any(facts.objects[k].crowd or getattr(facts.objects[k], "hidden", 0.0) > HIDDEN for k in at)
 
 
 def _filled(tail: str, it: str) -> str:

@@ -143,14 +143,14 @@ def _place(rng: Random, settings: Settings) -> Affine:
 
 def _mosaic(
     records: Sequence[Record], index: int, rng: Random, settings: Settings
-) -> tuple[tuple[Tile, ...], list[SampleObject]]:
+) -> tuple[tuple[Tile, ...], list[Thing]]:
     """Record `index` and three others, two by two around a random middle."""
     x, y = rng.uniform(0.35, 0.65), rng.uniform(0.35, 0.65)
     windows = [(0.0, 0.0, x, y), (x, 0.0, 1.0, y), (0.0, y, x, 1.0), (x, y, 1.0, 1.0)]
     rng.shuffle(windows)
     photos = [index] + [rng.randrange(len(records)) for _ in range(3)]
     tiles: list[Tile] = []
-    objects: list[SampleObject] = []
+    objects: list[Thing] = []
     for photo, window in zip(photos, windows, strict=True):
         tile = Tile(photo, into_window(_place(rng, settings), window), window)
         tiles.append(tile)
@@ -173,7 +173,7 @@ def _shared(labelled: Sequence[frozenset[str] | None]) -> frozenset[str] | None:
     return frozenset.intersection(*known) if known else None
 
 
-def _paste(objects: list[SampleObject], cutouts: CutoutIndex, rng: Random, settings: Settings) -> list[Paste]:
+def _paste(objects: list[Thing], cutouts: CutoutIndex, rng: Random, settings: Settings) -> list[Paste]:
     """Cut-outs in drawing order; `objects` is changed to what can then be seen."""
     hidden = [0.0] * len(objects)
     pastes = []
@@ -188,7 +188,7 @@ def _paste(objects: list[SampleObject], cutouts: CutoutIndex, rng: Random, setti
         objects.append(Thing(cutouts.names[cutout], inside, paste=len(pastes) - 1, quality=tint))
     # what is mostly hidden may still show an edge: ignored rather than called absent, unless nothing is left
     seen = [(thing, share) for thing, share in zip(objects, hidden, strict=True) if share < 0.5 + settings.hidden / 2]
-    objects[:] = [replace(thing, crowd=True) if share > settings.hidden else thing for thing, share in seen]
+    objects[:] = [replace(thing, crowd=thing.crowd or share > settings.hidden, hidden=share) for thing, share in seen]
     return pastes
 
 

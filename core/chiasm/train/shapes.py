@@ -28,6 +28,7 @@ class Thing(SampleObject):
     part: int = -1
     paste: int = -1
     quality: str = ""  # a colour that is sure
+    hidden: float = 0.0  # share of its box that pastes cover
 
 
 def things(objects: Sequence[SampleObject], tile: int) -> list[Thing]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -73,6 +74,15 @@ def test_a_colour_is_named_only_where_all_colours_are_sure() -> None:
 def test_a_crowd_is_no_single_thing() -> None:
     found = phrases([thing("dog", 100, 200), thing("dog", 300, 200, crowd=True)])
     assert not [text for text, _ in found if "left" in text]
+
+
+def test_nobody_points_to_what_is_hidden_nor_past_it() -> None:
+    """A dog under a cut-out is neither «the left dog», nor is the other then «the right» one, nor what a cup is beside."""
+    dogs = [thing("dog", 50, 200), thing("dog", 400, 200)]
+    assert {text for text, _ in phrases(dogs)}
+    covered = [replace(dogs[0], hidden=0.5), dogs[1], thing("cup", 200, 200)]
+    assert not phrases(covered)
+    assert phrases([replace(dogs[0], hidden=0.2), dogs[1]])
 
 
 def test_the_thing_is_asked_for_with_its_article_and_routed_to_the_letter() -> None:
