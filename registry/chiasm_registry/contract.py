@@ -96,7 +96,7 @@ class Sample:
     ] = ()  # for each phrase the category names it stands for; () for an unknown word
     stretch: float = 1.0  # how many times wider than high a square of `size_hw` is in the photograph it shows
     draw: Callable[[int], NDArray[np.bool_] | None] | None = None  # see `mask`
-    singled: tuple[bool, ...] = ()  # for each phrase whether its words point to one thing ("the red bus"); () if none do
+    singled: tuple[bool, ...] = ()  # for each phrase whether it points to one thing ("the red bus"); () if none does
 
     def mask(self, index: int) -> NDArray[np.bool_] | None:
         """(h, w) bool: what is seen of the object at `index`; None where no mask is known.

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SAME = 0.5  # IoU from which a candidate is a true box
 NEAR = 0.3  # IoU from which it is better than none
 SHARP = 8.0  # exponent of the IoU: of boxes on one thing the tighter is to win
-UNSURE = 0.8  # deviation of the noise on the scores that are compared: they are surer of what was trained on than of others
+UNSURE = 0.8  # deviation of the noise on compared scores: they are surer of what was trained on than of others
 KEEP = 0.2  # weight of leaving scores alone where nothing is to be told apart
 
 

@@ -77,7 +77,7 @@ def test_a_crowd_is_no_single_thing() -> None:
 
 
 def test_nobody_points_to_what_is_hidden_nor_past_it() -> None:
-    """A dog under a cut-out is neither «the left dog», nor is the other then «the right» one, nor what a cup is beside."""
+    """A dog under a cut-out is not «the left dog», nor is the other then «the right» one, nor what a cup is beside."""
     dogs = [thing("dog", 50, 200), thing("dog", 400, 200)]
     assert {text for text, _ in phrases(dogs)}
     covered = [replace(dogs[0], hidden=0.5), dogs[1], thing("cup", 200, 200)]
