@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from chiasm_registry import TaskSpec
 from torch import Tensor, nn
 
-_PIECE, _SAMPLE = 1024, 4096  # rows of a base matrix
+_PIECE, _SAMPLE = 256, 4096  # rows of a base matrix
 EAR = 3.0  # scale of what `TaskRow.asking` says, so that it learns as fast as the rest at one rate
 
 
