@@ -5,7 +5,6 @@ All become a `Checkpoint`. Of a foreign folder nothing is run, and weights stay 
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,13 +23,12 @@ from .checkpoint.folder import pending
 from .checkpoint.manifest import CONFIG, MANIFEST
 from .limits import LIMITS
 from .text import TEMPLATES
+from .text.added import image_id, listed_tokens
 from .text.renamed import renamed_json
 from .text.shipped import FILES, WHOLE, shipped_json
 
 INSTRUCTION = "Find what is named."  # what guided mode says to a model that learned no instruction of its own
 _PREPROCESSOR = "preprocessor_config.json"
-_ADDED = '"added_tokens": '
-_IMAGE = "<IMG_CONTEXT>"
 CORE_PREFIX = "internvl."  # of the core's tensors in a checkpoint
 
 
@@ -67,7 +65,7 @@ def _official(root: Path, folder: OfficialFolder, follow_links: bool) -> Checkpo
         known = shown(", ".join(TEMPLATES), 80)
         raise CheckpointError(f"{where}: no template {shown(repr(template), 40)}; known: {known}")
     tokenizer_json = shipped_json(root, follow_links=follow_links)
-    image = image_id(tokenizer_json, folder.config.internvl["text_config"]["vocab_size"], root)
+    image = _image_id(tokenizer_json, folder.config.internvl, root)
     config = {**folder.config.described(image, folder.tied), "text_boxes": True}
     if folder.config.system is not None:
         config["system"] = folder.config.system
@@ -77,7 +75,7 @@ def _official(root: Path, folder: OfficialFolder, follow_links: bool) -> Checkpo
 def _native(root: Path, raw: dict[str, Any], follow_links: bool) -> Checkpoint:
     config, tensors = open_native(root, raw, follow_links=follow_links)
     tokenizer_json = shipped_json(root, follow_links=follow_links)
-    image_id(tokenizer_json, config["internvl"]["text_config"]["vocab_size"], root)
+    _image_id(tokenizer_json, config["internvl"], root)
     return _checkpoint("internvl2_5", {**config, "text_boxes": True}, tokenizer_json, tensors)
 
 
@@ -101,18 +99,8 @@ def _checkpoint(
     return Checkpoint(manifest, config, tokenizer_json, core, {}, kept=kept)
 
 
-def image_id(tokenizer_json: str, vocabulary: int, root: Path) -> int:
-    """The id of an image's tokens in a `tokenizer.json`; it must have a row in the embedding."""
-    begin = tokenizer_json.find(_ADDED)
-    try:  # the list alone, where it stands in front of the megabytes of a vocabulary, as every program writes it
-        added = json.JSONDecoder().raw_decode(tokenizer_json, begin + len(_ADDED))[0] if begin >= 0 else None
-        added = added if isinstance(added, list) else json.loads(tokenizer_json)["added_tokens"]
-        ids = [t["id"] for t in added if t["content"] == _IMAGE]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        raise CheckpointError("the tokenizer's JSON has no readable list added_tokens") from None
-    if not ids or type(ids[0]) is not int or not 0 <= ids[0] < vocabulary:
-        raise CheckpointError(f"the tokenizer in '{shown_path(root)}' has no {_IMAGE} below vocab_size {vocabulary}")
-    return ids[0]
+def _image_id(tokenizer_json: str, config: Mapping[str, Any], root: Path) -> int:
+    return image_id(listed_tokens(tokenizer_json), config["text_config"]["vocab_size"], f"'{shown_path(root)}'")
 
 
 def _released(root: Path, raw: dict[str, Any], follow_links: bool) -> Checkpoint:

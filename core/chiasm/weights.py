@@ -14,7 +14,7 @@ from .checkpoint import TaskFile
 from .checkpoint.later import Later
 from .routing.adapters import adapter_tensors, fill_adapter
 from .routing.network import Network
-from .routing.rows import TaskRow
+from .routing.rows import Middle, TaskRow
 
 LARGEST = 1e4  # in a task's rows and embeddings, whose numbers are of the order of one
 
@@ -90,9 +90,10 @@ def fill_row(row: TaskRow, file: TaskFile) -> None:
 
 def start_tasks(network: Network, names: Sequence[str]) -> None:
     """Untrained values for the rows of `names`, the same for a name everywhere."""
-    embedding, head = network.backbone.matrices()
-    for name in names:
-        network.rows.row(name).start(embedding, head, int.from_bytes(name.encode()[:7], "little"))
+    if names:
+        middle = Middle.of(*network.backbone.matrices())
+        for name in names:
+            network.rows.row(name).start(middle, int.from_bytes(name.encode()[:7], "little"))
 
 
 def _own(module: nn.Module) -> dict[str, Tensor]:

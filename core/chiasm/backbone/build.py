@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -16,7 +15,7 @@ from transformers.initialization import no_init_weights
 from ..checkpoint.later import Later
 from .official.network import OfficialInternVL
 
-_THREADS, _AHEAD = 2, 4  # of tensors that are read; more would only take memory
+_THREADS, _BATCH = 2, 2**24  # that read, and bytes that a thread reads at a time
 UNBUILDABLE = "config.json does not describe an InternVL model that can be built; look at its key 'internvl'"
 
 
@@ -65,7 +64,7 @@ def put(
             stored.forget()
         return tensor
 
-    for name, tensor in _ahead(moved, list(tensors)):
+    for name, tensor in _ahead(moved, tensors):
         owner_name, _, leaf = name.rpartition(".")
         owner = module.get_submodule(owner_name)
         if leaf in owner._buffers:
@@ -82,16 +81,34 @@ def put(
                 owner._parameters[leaf] = new[parameter]
 
 
-def _ahead(work: Callable[[str], Tensor], names: Sequence[str]) -> Iterator[tuple[str, Tensor]]:
-    """Each name with its tensor, in order; two threads work a little ahead, as reading and checking wait for memory."""
-    with ThreadPoolExecutor(_THREADS) as pool:
+def _ahead(work: Callable[[str], Tensor], tensors: Mapping[str, Tensor | Later]) -> Iterator[tuple[str, Tensor]]:
+    """Each name with its tensor, in order; two threads work ahead, as reading and checking wait for memory."""
+
+    def worked(names: Sequence[str]) -> list[tuple[str, Tensor]]:
+        return [(name, work(name)) for name in names]
+
+    pool = ThreadPoolExecutor(_THREADS)
+    try:
         if not _torch_works_in(pool):
-            yield from ((name, work(name)) for name in names)
+            yield from (pair for names in _batches(tensors) for pair in worked(names))
             return
-        waiting: deque[Future[Tensor]] = deque()
-        for k, name in enumerate(names):
-            waiting.extend(pool.submit(work, names[j]) for j in range(k + len(waiting), min(k + _AHEAD, len(names))))
-            yield name, waiting.popleft().result()
+        for done in [pool.submit(worked, names) for names in _batches(tensors)]:
+            yield from done.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _batches(tensors: Mapping[str, Tensor | Later]) -> Iterator[list[str]]:
+    """Names in order, each list of them worth a thread's while: most tensors are smaller than the way there."""
+    names: list[str] = []
+    size = 0
+    for name, tensor in tensors.items():
+        names.append(name)
+        size += tensor.numel() * tensor.element_size()
+        if size >= _BATCH:
+            yield names
+            names, size = [], 0
+    yield names
 
 
 def _torch_works_in(pool: ThreadPoolExecutor) -> bool:

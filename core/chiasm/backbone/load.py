@@ -8,7 +8,7 @@ from pathlib import Path
 import torch
 from chiasm_registry.errors import CheckpointError, shown_path
 
-from ..text import load_tokenizer
+from ..text.shipped import shipped_image_id
 from .build import put
 from .official.config import is_official
 from .official.folder import open_official, read_config
@@ -27,8 +27,8 @@ def load_backbone(
 
     `model(input_ids=, pixel_values=, attention_mask=, output_hidden_states=True)` and `model.generate` are
     transformers' own; give `generate` the `eos_token_id` that ends an answer, there is none by itself. `dtype` None is
-    float32 on a CPU and bfloat16 elsewhere. The id of `<IMG_CONTEXT>` is looked up in the folder's tokenizer unless it
-    is given. Raises `CheckpointError`.
+    float32 on a CPU and bfloat16 elsewhere. The id of `<IMG_CONTEXT>` is looked up in the folder's tokenizer, which
+    is not loaded, unless it is given. Raises `CheckpointError`.
     """
     root, where = Path(path), torch.device(device)
     kind = dtype or (torch.float32 if where.type == "cpu" else torch.bfloat16)
@@ -36,7 +36,10 @@ def load_backbone(
     if not is_official(raw):
         raise CheckpointError(f"'{shown_path(root)}' is no official InternVL2 folder")
     folder = open_official(root, raw, follow_links=follow_links)
-    image = load_tokenizer(root).id_of("<IMG_CONTEXT>") if image_token_id is None else image_token_id
+    image = image_token_id
+    if image is None:
+        rows = folder.config.internvl["text_config"]["vocab_size"]
+        image = shipped_image_id(root, rows, follow_links=follow_links)
     with torch.inference_mode(False):  # nor to the weights
         model = folder.network(image)
         put(model, folder.tensors, kind, where)

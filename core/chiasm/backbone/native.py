@@ -55,7 +55,7 @@ def open_native(
         kind = shown(repr(text.get("model_type")), 40)
         raise CheckpointError(f"{where}: text_config is a {kind}; known: {', '.join(_LANGUAGE)}")
     entries = open_shards(root, names_in(root), follow_links=follow_links)
-    tensors = {_renamed(name): entry for name, entry in entries.items()}
+    tensors: dict[str, Later] = {_renamed(name): entry for name, entry in entries.items()}
     tied = HEAD not in tensors
     internvl = {key: raw[key] for key in _TOP if key in raw}
     internvl |= {

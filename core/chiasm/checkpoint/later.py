@@ -10,12 +10,14 @@ from __future__ import annotations
 import math
 import mmap
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from chiasm_registry.errors import CheckpointError, shown
 
+from .mapping import Span, mapped_together
 from .tensors import Entry, fault_of
 
 if TYPE_CHECKING:
@@ -60,6 +62,13 @@ class Later:
         return self.dtype.is_floating_point
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Stored(Later):
+    """A tensor in a file, of which rows can be read by themselves, one slice of them after the other."""
+
+    rows: Callable[[Sequence[slice]], Later]
+
+
 class OpenFile:
     """A weight file that stays open until nobody needs it; `name` is how messages call it."""
 
@@ -82,33 +91,52 @@ class OpenFile:
         if filled != len(view):
             raise CheckpointError(f"{self.name} shrank while it was read; somebody is writing to it")
 
-    def later(self, entry: Entry, header: int) -> Later:
+    def later(self, entry: Entry, header: int) -> Stored:
         """The tensor of `entry`, behind a header of `header` bytes."""
         import torch
 
         dtype: torch.dtype = getattr(torch, entry.dtype)
-        start, end = header + entry.start, header + entry.end
-        return Later(entry.shape, dtype, lambda: self._tensor(entry, dtype, start), lambda: self._forget(start, end))
+        first, row = header + entry.start, math.prod(entry.shape[1:]) * entry.itemsize
 
-    def _tensor(self, entry: Entry, dtype: torch.dtype, offset: int) -> Tensor:
+        def rows(wanted: Sequence[slice]) -> Later:
+            spans = [(first + some.start * row, (some.stop - some.start) * row) for some in wanted]
+            shape = (sum(some.stop - some.start for some in wanted), *entry.shape[1:])
+            read = partial(self._tensor, entry.name, dtype, shape, spans)
+            return Later(shape, dtype, read, partial(self._forget, spans))
+
+        whole = [(first, entry.end - entry.start)]
+        read = partial(self._tensor, entry.name, dtype, entry.shape, whole)
+        return Stored(entry.shape, dtype, read, partial(self._forget, whole), rows=rows)
+
+    def _tensor(self, name: str, dtype: torch.dtype, shape: tuple[int, ...], spans: Sequence[Span]) -> Tensor:
         import torch
 
-        if self.map is not None and offset % entry.itemsize == 0:
-            if os.fstat(self.descriptor).st_size != len(self.map):
-                raise CheckpointError(f"{self.name} changed while it was read; somebody is writing to it")
-            flat = torch.frombuffer(self.map, dtype=dtype, count=math.prod(entry.shape), offset=offset)
-            tensor = flat.reshape(entry.shape)
+        if (found := self._mapped(dtype.itemsize, spans)) is not None:
+            tensor = torch.frombuffer(found[0], dtype=dtype, count=math.prod(shape), offset=found[1]).reshape(shape)
         else:
-            tensor = torch.empty(entry.shape, dtype=dtype)
+            tensor = torch.empty(shape, dtype=dtype)
             numbers: Any = tensor.reshape(-1).view(torch.uint8).numpy()
-            self.fill(memoryview(numbers), offset)
+            room = memoryview(numbers)
+            for start, length in spans:
+                self.fill(room[:length], start)
+                room = room[length:]
         if fault := fault_of(tensor):
-            raise CheckpointError(f"{self.name}: '{shown(entry.name)}' holds {fault}")
+            raise CheckpointError(f"{self.name}: '{shown(name)}' holds {fault}")
         return tensor
 
-    def _forget(self, start: int, end: int) -> None:
-        """Give the mapped pages that lie wholly in between back to the system."""
-        page = mmap.PAGESIZE
-        first, last = -(-start // page) * page, end // page * page
-        if self.map is not None and last > first and hasattr(mmap, "MADV_DONTNEED"):
+    def _mapped(self, itemsize: int, spans: Sequence[Span]) -> tuple[mmap.mmap, int] | None:
+        """Memory with these bytes, and where in it they begin; None when they have to be copied."""
+        if self.map is None or spans[0][0] % itemsize:
+            return None
+        if os.fstat(self.descriptor).st_size != len(self.map):
+            raise CheckpointError(f"{self.name} changed while it was read; somebody is writing to it")
+        return (self.map, spans[0][0]) if len(spans) == 1 else mapped_together(self.descriptor, spans)
+
+    def _forget(self, spans: Sequence[Span]) -> None:
+        """Give the mapped pages that lie wholly in one stretch back to the system."""
+        if self.map is None or len(spans) > 1 or not hasattr(mmap, "MADV_DONTNEED"):
+            return  # memory of its own goes with its tensor
+        page, (start, length) = mmap.PAGESIZE, spans[0]
+        first, last = -(-start // page) * page, (start + length) // page * page
+        if last > first:
             self.map.madvise(mmap.MADV_DONTNEED, first, last - first)

@@ -16,7 +16,7 @@ from chiasm_registry.errors import CheckpointError, shown, shown_path
 from ..limits import LIMITS, Limits
 from ..strict_json import parse_object
 from .files import folder_names, open_regular, read_file, refuse_lookalikes
-from .later import Later, OpenFile
+from .later import OpenFile, Stored
 from .tensors import parse_header
 
 WHOLE, INDEX, SUFFIX = "model.safetensors", "model.safetensors.index.json", ".safetensors"
@@ -43,7 +43,7 @@ def names_in(root: Path, known_code: frozenset[str] = frozenset()) -> set[str]:
 
 def open_shards(
     root: Path, names: set[str], *, follow_links: bool = False, limits: Limits = LIMITS
-) -> dict[str, Later]:
+) -> dict[str, Stored]:
     """Every tensor of the folder by name, none read yet; weights of more than `limits.copied_bytes` are mapped."""
     shards = sorted(name for name in names if name.endswith(SUFFIX))
     table = _index(root, follow_links) if INDEX in names else None
@@ -57,7 +57,7 @@ def open_shards(
             raise CheckpointError(f"{where} has no file '{shown(name, 60)}', {whose}; download it again")
     if strangers := [name for name in shards if name not in listed and name.startswith(("model", "adapter"))]:
         raise CheckpointError(f"{where} holds '{shown(strangers[0], 60)}', which no index lists; remove it")
-    found: dict[str, Later] = {}
+    found: dict[str, Stored] = {}
     homes: dict[str, str] = {}
     mapped = sum(_size(root / file) for file in listed) > limits.copied_bytes
     for file in listed:
@@ -71,7 +71,7 @@ def open_shards(
     return found
 
 
-def open_file(path: Path, *, follow_links: bool = False, mapped: bool = False) -> dict[str, Later]:
+def open_file(path: Path, *, follow_links: bool = False, mapped: bool = False) -> dict[str, Stored]:
     """The tensors of one safetensors file, in the order in which they stand."""
     name = f"'{shown_path(path, 60)}'"
     descriptor = open_regular(path, name, follow_links=follow_links)

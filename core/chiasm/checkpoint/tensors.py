@@ -128,10 +128,13 @@ def fault_of(tensor: Tensor) -> str | None:
 
 
 def _finite(tensor: Tensor) -> bool:
-    """One pass in pieces that stay in the processor's cache: a float is finite when its exponent is not all ones.
+    """A float is finite when its exponent is not all ones; where a bit of it is set in no number, all are.
 
-    As whole numbers with a sign the largest is the largest positive float, as ones without it the largest negative.
+    That one look passes weights whose numbers are small, at the speed of memory. Others are looked at again in pieces
+    that stay in the processor's cache: as whole numbers with a sign the largest is the largest positive float, as ones
+    without it the largest negative.
     """
+    import numpy as np
     import torch
 
     if tensor.device.type != "cpu" or not tensor.is_contiguous() or str(tensor.dtype) not in _EXPONENTS:
@@ -139,6 +142,8 @@ def _finite(tensor: Tensor) -> bool:
         return all(math.isfinite(extreme) for extreme in torch.aminmax(tensor))
     kind, exponent = _EXPONENTS[str(tensor.dtype)]
     signed: Any = tensor.detach().reshape(-1).view(getattr(torch, kind)).numpy()
+    if int(np.bitwise_or.reduce(signed)) & exponent != exponent:
+        return True
     unsigned: Any = signed.view(f"u{kind}")
     sign = 1 << (8 * signed.itemsize - 1)
     pieces = (slice(start, start + _PIECE) for start in range(0, len(signed), _PIECE))

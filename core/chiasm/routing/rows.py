@@ -7,6 +7,7 @@ ids"). Slot ids are fed, never emitted and never part of a text.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import cast
 
 import torch
@@ -14,7 +15,33 @@ import torch.nn.functional as F
 from chiasm_registry import TaskSpec
 from torch import Tensor, nn
 
+_PIECE, _SAMPLE = 256, 4096  # rows of a base matrix
 EAR = 3.0  # scale of what `TaskRow.asking` says, so that it learns as fast as the rest at one rate
+
+
+@dataclass(frozen=True)
+class Middle:
+    """Where a base vocabulary lies: the mean rows of its embedding and of its head, (D,) each, and the deviation of the
+    embedding's numbers, a scalar; float32.
+    """
+
+    embedding: Tensor
+    head: Tensor
+    spread: Tensor
+
+    @classmethod
+    @torch.no_grad()
+    def of(cls, embedding: Tensor, head: Tensor) -> Middle:
+        """Of the matrices (V, D); they may be one and the same. A sample of a large one tells its deviation."""
+        step = -(-len(embedding) // _SAMPLE)
+        mean = _mean(embedding)
+        return cls(mean, mean if head is embedding else _mean(head), embedding[::step].float().std())
+
+
+def _mean(matrix: Tensor) -> Tensor:
+    """The mean row, piece by piece: the sum over the rows of 16-bit floats at once takes several times as long."""
+    pieces = [matrix[start : start + _PIECE].float().sum(0) for start in range(0, len(matrix), _PIECE)]
+    return torch.stack(pieces).sum(0) / len(matrix)
 
 
 class TaskRow(nn.Module):
@@ -33,13 +60,13 @@ class TaskRow(nn.Module):
         self.asking = nn.Parameter(torch.zeros(2, width), requires_grad=False)
 
     @torch.no_grad()
-    def start(self, embedding: Tensor, head: Tensor, seed: int) -> None:
+    def start(self, middle: Middle, seed: int) -> None:
         """Untrained values: token rows at the mean of the base matrices, embeddings drawn around it by `seed`."""
         generator = torch.Generator().manual_seed(seed)
-        noise = torch.randn(self.vectors.shape, generator=generator).to(embedding)
-        self.input.copy_(embedding.mean(0, keepdim=True))
-        self.output.copy_(head.mean(0, keepdim=True))
-        self.vectors.copy_(embedding.mean(0) + embedding.std() * noise)
+        noise = torch.randn(self.vectors.shape, generator=generator).to(middle.embedding)
+        self.input.copy_(middle.embedding)
+        self.output.copy_(middle.head)
+        self.vectors.copy_(middle.embedding + middle.spread * noise)
 
 
 class Rows(nn.Module):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,6 +17,8 @@ MARKERS = frozenset(
         "<|im_start|> <|im_end|> <|system|> <|user|> <|assistant|> <|end|>",
     )
 )
+IMAGE = "<IMG_CONTEXT>"
+_LIST = '"added_tokens": '
 _NAMED = ("bos_token", "eos_token", "unk_token", "pad_token", "sep_token", "cls_token", "mask_token")
 
 
@@ -76,6 +79,28 @@ def read_added(
     specials = {_spelled(names.get(key)) for key in _NAMED}
     specials |= {_spelled(token) for token in more} if isinstance(more, list) else set()
     return Added(tokens, strips, frozenset(s for s in specials if s), _spelled(names.get("bos_token")))
+
+
+def listed_tokens(tokenizer_json: str) -> list[tuple[str, int]]:
+    """Content and id of each added token in the text of a `tokenizer.json`.
+
+    The list alone is read where it stands in front of the megabytes of a vocabulary, as every program writes it.
+    """
+    begin = tokenizer_json.find(_LIST)
+    try:
+        found = json.JSONDecoder().raw_decode(tokenizer_json, begin + len(_LIST))[0] if begin >= 0 else None
+        found = found if isinstance(found, list) else json.loads(tokenizer_json)["added_tokens"]
+        return [(token["content"], token["id"]) for token in found]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        raise CheckpointError("the tokenizer's JSON has no readable list added_tokens") from None
+
+
+def image_id(tokens: Iterable[tuple[str, Any]], vocabulary: int, where: str) -> int:
+    """The id of an image's tokens among the added ones; it must have a row in the embedding."""
+    place = next((place for content, place in tokens if content == IMAGE), None)
+    if type(place) is not int or not 0 <= place < vocabulary:
+        raise CheckpointError(f"the tokenizer in {where} has no {IMAGE} below vocab_size {vocabulary}")
+    return place
 
 
 def _enter(tokens: dict[str, int], content: str, place: int, where: str) -> None:

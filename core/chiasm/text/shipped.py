@@ -16,7 +16,7 @@ from chiasm_registry.errors import CheckpointError, shown, shown_path
 from ..checkpoint.files import read_file
 from ..limits import LIMITS
 from ..strict_json import parse_object
-from .added import MARKERS, Added, read_added
+from .added import MARKERS, Added, image_id, listed_tokens, read_added
 from .patterns import QWEN2
 from .sentencepiece import Kind, Pieces, merges, parse_pieces
 
@@ -30,18 +30,26 @@ _WITHOUT_BOS = ("Qwen2Tokenizer", "Qwen2TokenizerFast")
 def shipped_json(folder: Path, *, follow_links: bool = False) -> str:
     """The text of a `tokenizer.json` for the tokenizer in `folder`; raises `CheckpointError`."""
     files = _Files(folder, follow_links)
-    config = files.table(CONFIG) if files.has(CONFIG) else {}
-    name = config.get("tokenizer_class")
-    fast = files.has(WHOLE) and (name == "PreTrainedTokenizerFast" or not (files.has(MODEL) or files.has(VOCAB)))
-    if fast:
+    config = files.optional(CONFIG)
+    if files.are_whole(config):
         return _made_special(files.text(WHOLE))
-    older, named = files.optional("added_tokens.json"), files.optional("special_tokens_map.json")
-    added = read_added(config, older, named, files.where)
+    added = files.added(config)
     if files.has(MODEL):
         return json.dumps(_sentencepiece(files, config, added), ensure_ascii=False)
     if files.has(VOCAB) and files.has(MERGES):
         return json.dumps(_byte_level(files, config, added), ensure_ascii=False)
-    raise CheckpointError(f"{files.where} has no {WHOLE}, no {MODEL} and no {VOCAB} with {MERGES}; copy one there")
+    raise files.missing()
+
+
+def shipped_image_id(folder: Path, vocabulary: int, *, follow_links: bool = False) -> int:
+    """The id of an image's tokens in `folder`, whose vocabulary is not read for it; raises `CheckpointError`."""
+    files = _Files(folder, follow_links)
+    config = files.optional(CONFIG)
+    if not any(map(files.has, (WHOLE, MODEL, VOCAB))):
+        raise files.missing()
+    whole = files.are_whole(config)
+    tokens = listed_tokens(files.text(WHOLE)) if whole else files.added(config).tokens.items()
+    return image_id(tokens, vocabulary, files.where)
 
 
 def _made_special(text: str) -> str:
@@ -83,6 +91,18 @@ class _Files:
 
     def optional(self, name: str) -> dict[str, Any]:
         return self.table(name) if self.has(name) else {}
+
+    def missing(self) -> CheckpointError:
+        return CheckpointError(f"{self.where} has no {WHOLE}, no {MODEL} and no {VOCAB} with {MERGES}; copy one there")
+
+    def are_whole(self, config: Mapping[str, Any]) -> bool:
+        """Whether the tokenizer is the folder's `tokenizer.json`, and not that of the slow one beside it."""
+        named = config.get("tokenizer_class") == "PreTrainedTokenizerFast"
+        return self.has(WHOLE) and (named or not (self.has(MODEL) or self.has(VOCAB)))
+
+    def added(self, config: Mapping[str, Any]) -> Added:
+        older, named = self.optional("added_tokens.json"), self.optional("special_tokens_map.json")
+        return read_added(config, older, named, self.where)
 
 
 def _engine(added: Added, model: Mapping[str, Any], **parts: Any) -> dict[str, Any]:

@@ -13,6 +13,8 @@ import torch
 from chiasm.backbone import load_backbone
 from chiasm.backbone.official.network import OfficialInternVL
 from chiasm.text import Turn, build_prompt, load_tokenizer, place_images
+from chiasm_registry.errors import CheckpointError
+from core.official import configuration, make_official
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -92,6 +94,24 @@ def changed(folder: Path, to: Path, **top: Any) -> Path:
     config = {**json.loads((folder / "config.json").read_text(encoding="utf-8")), **top}
     (to / "config.json").write_text(json.dumps({k: v for k, v in config.items() if v is not ...}), encoding="utf-8")
     return to
+
+
+@pytest.mark.parametrize(("size", "words"), [("1b", "vocab.json"), ("2b", "tokenizer.model")])
+def test_the_image_token_is_found_without_the_vocabulary(shared: Path, tmp_path: Path, size: str, words: str) -> None:
+    config, tokenizer = configuration(shared, size), shared / "golden" / f"internvl2-{size}"
+    folder = make_official(tmp_path / "m", config, tokenizer)
+    assert load_backbone(folder).config.image_token_id == meta_of(tokenizer)["ids"]["<IMG_CONTEXT>"]
+    (folder / words).write_bytes(b"no vocabulary")
+    assert load_backbone(folder).config.image_token_id == meta_of(tokenizer)["ids"]["<IMG_CONTEXT>"]
+    (folder / words).unlink()
+    with pytest.raises(CheckpointError, match=r"has no tokenizer.json"):
+        load_backbone(folder)
+
+
+def test_an_image_token_without_a_row_is_refused(shared: Path, tmp_path: Path) -> None:
+    folder = make_official(tmp_path / "m", configuration(shared, "2b", vocab_size=400), shared / "golden/internvl2-2b")
+    with pytest.raises(CheckpointError, match=r"no <IMG_CONTEXT> below vocab_size 400"):
+        load_backbone(folder)
 
 
 @pytest.mark.parametrize("size", ["2b", "26b"])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,13 @@ import pytest
 import torch
 import torch.nn.functional as F
 from chiasm.backbone import load_backbone
+from chiasm.backbone.official import folder as opening
+from chiasm.backbone.official.names import Place
+from chiasm.checkpoint.shards import open_shards
+from chiasm.limits import LIMITS
+from chiasm_registry.errors import CheckpointError
 from core.official import configuration, make_official
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 CLOSE = 1e-4
@@ -102,6 +109,37 @@ def test_any_number_of_heads_and_groups(
     ids = [(7 * k) % 400 + 3 for k in range(40)]
     wanted = internlm2(part(folder, "language_model."), config["llm_config"], ids)
     assert float((model(input_ids=torch.tensor([ids])).logits[0] - wanted).abs().max()) < CLOSE
+
+
+@pytest.mark.parametrize(("groups", "queries"), [(0, 1), (1, 4), (2, 1), (8, 2)])
+def test_rows_are_where_joining_puts_them(groups: int, queries: int) -> None:
+    place, heads = Place("o", ("q", "k", "v"), groups, queries), max(groups, 1)
+    parts = [torch.randn(5 * heads * count, 3) for count in (queries, 1, 1)]
+    whole = place.join(parts)
+    for part, rows in zip(parts, place.rows(len(whole)), strict=True):
+        assert torch.equal(torch.cat([whole[some] for some in rows]), part)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32])
+def test_mapped_weights_are_the_copied_ones(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dtype: torch.dtype
+) -> None:
+    """Heads of a whole page are taken from where they lie, and each is looked at."""
+    config = configuration(
+        shared, "2b", hidden_size=128, num_attention_heads=8, num_key_value_heads=4, num_hidden_layers=2
+    )  # fmt: skip
+    folder = make_official(tmp_path / "m", config, tmp_path)
+    copied = load_backbone(folder, image_token_id=1, dtype=dtype).state_dict()
+    monkeypatch.setattr(opening, "open_shards", partial(open_shards, limits=replace(LIMITS, copied_bytes=0)))
+    mapped = load_backbone(folder, image_token_id=1, dtype=dtype).state_dict()
+    assert copied.keys() == mapped.keys()
+    assert all(torch.equal(copied[name], mapped[name]) for name in copied)
+    weights = load_file(folder / "model.safetensors")
+    name = "language_model.model.layers.1.attention.wqkv.weight"
+    weights[name][-1, -1] = float("inf")
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(CheckpointError, match=rf"model.safetensors.*{name}' holds NaN or infinity"):
+        load_backbone(folder, image_token_id=1, dtype=dtype)
 
 
 EYES = {

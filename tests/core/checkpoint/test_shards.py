@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from chiasm.checkpoint.later import Later
+from chiasm.checkpoint.later import Stored
 from chiasm.checkpoint.shards import names_in, open_shards
 from chiasm.checkpoint.tensors import fault_of
 from chiasm.limits import LIMITS
@@ -32,7 +32,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def opened(folder: Path, *, mapped: bool) -> dict[str, Later]:
+def opened(folder: Path, *, mapped: bool) -> dict[str, Stored]:
     return open_shards(folder, names_in(folder), limits=MAPPED if mapped else LIMITS)
 
 
@@ -65,6 +65,37 @@ def test_a_file_that_shrinks_before_it_is_read_is_named(folder: Path, mapped: bo
         found["a"].detach()
 
 
+ROWS = [slice(4, 8), slice(16, 20), slice(0, 4)]
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("width", [512, 500])  # of 16 bits: four rows are a page, or are not
+def test_rows_are_read_by_themselves(tmp_path: Path, mapped: bool, width: int) -> None:
+    tensor = torch.randn(24, width).to(torch.bfloat16)
+    save_file({"a": torch.zeros(77, dtype=torch.bfloat16), "b": tensor}, tmp_path / "model.safetensors")
+    some = opened(tmp_path, mapped=mapped)["b"].rows(ROWS)
+    assert (some.shape, some.dtype) == ((12, width), torch.bfloat16)
+    wanted = torch.cat([tensor[rows] for rows in ROWS])
+    assert torch.equal(some.detach(), wanted)
+    some.forget()
+    kept = some.detach()
+    assert torch.equal(kept, wanted)
+    kept.zero_()
+    assert torch.equal(opened(tmp_path, mapped=mapped)["b"].detach(), tensor)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+@pytest.mark.parametrize("place", [(4, 0), (18, 100), (3, 511)])
+def test_rows_with_a_number_that_is_not_finite_are_named(tmp_path: Path, mapped: bool, place: tuple[int, int]) -> None:
+    tensor = torch.zeros(24, 512, dtype=torch.bfloat16)
+    tensor[place] = float("nan")
+    save_file({"b": tensor}, tmp_path / "model.safetensors")
+    stored = opened(tmp_path, mapped=mapped)["b"]
+    with pytest.raises(CheckpointError, match=r"model.safetensors.*'b' holds NaN or infinity"):
+        stored.rows(ROWS).detach()
+    assert not stored.rows([slice(8, 16)]).detach().any()
+
+
 def test_a_mapped_tensor_may_be_written_without_the_file_changing(folder: Path) -> None:
     before = (folder / "model.safetensors").read_bytes()
     opened(folder, mapped=True)["a"].detach().zero_()
@@ -74,9 +105,14 @@ def test_a_mapped_tensor_may_be_written_without_the_file_changing(folder: Path) 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("place", [0, 2**19 - 1, 2**19, 2**19 + 4])
-def test_no_number_that_is_not_finite_passes(dtype: torch.dtype, value: float, place: int) -> None:
-    numbers = torch.full((2**19 + 5,), torch.finfo(dtype).min, dtype=dtype)
-    numbers[1::2] = torch.finfo(dtype).max
+@pytest.mark.parametrize("size", [0.02, 1.99, 2.0, None])
+def test_no_number_that_is_not_finite_passes(
+    dtype: torch.dtype, value: float, place: int, size: float | None
+) -> None:
+    """The first, the last, one in the middle: among small numbers, among larger ones, among the largest there are."""
+    numbers = torch.full((2**19 + 5,), -size if size else torch.finfo(dtype).min, dtype=dtype)
+    numbers[1::2] = size or torch.finfo(dtype).max
+    numbers[::7] = torch.finfo(dtype).tiny
     assert fault_of(numbers) is None
     numbers[place] = value
     assert fault_of(numbers) == "NaN or infinity"

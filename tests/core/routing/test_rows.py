@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from chiasm.routing.rows import Rows, TaskRow
+from chiasm.routing.rows import Middle, Rows, TaskRow
 from core.tiny import BoxTask, EchoTask, LevelTask
 
 SPECS = [BoxTask.spec, LevelTask.spec, EchoTask.spec]
@@ -63,14 +63,23 @@ def test_untrained_rows_are_the_same_everywhere() -> None:
     """Token rows stand at the mean, embeddings are drawn by a seed and not by the process's random state."""
     embedding, head = torch.randn(BASE, WIDTH), torch.randn(BASE, WIDTH)
     one, other = TaskRow(WIDTH, 3), TaskRow(WIDTH, 3)
-    one.start(embedding, head, 5)
+    one.start(Middle.of(embedding, head), 5)
     torch.rand(9)
-    other.start(embedding, head, 5)
+    other.start(Middle.of(embedding, head), 5)
     torch.testing.assert_close(one.input[0], embedding.mean(0))
     torch.testing.assert_close(one.output[0], head.mean(0))
     assert torch.equal(one.vectors, other.vectors)
-    other.start(embedding, head, 6)
+    other.start(Middle.of(embedding, head), 6)
     assert not torch.equal(one.vectors, other.vectors)
+
+
+def test_the_middle_of_a_large_matrix_of_short_floats_is_its_mean() -> None:
+    """Though it is summed piece by piece, and only some of it is looked at for the deviation."""
+    matrix = (3 + 2 * torch.randn(9000, WIDTH)).bfloat16()
+    middle = Middle.of(matrix, matrix[:5])
+    torch.testing.assert_close(middle.embedding, matrix.double().mean(0).float())
+    torch.testing.assert_close(middle.head, matrix[:5].double().mean(0).float())
+    assert abs(float(middle.spread) - 2) < 0.05
 
 
 def test_gradients_reach_only_what_was_fed() -> None:

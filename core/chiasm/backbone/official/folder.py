@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from threading import Lock
 from typing import Any
 
 import torch
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from ...checkpoint.config import check_config
 from ...checkpoint.files import read_file
-from ...checkpoint.later import Later
+from ...checkpoint.later import Later, Stored
 from ...checkpoint.shards import names_in, open_shards
 from ...limits import LIMITS
 from ...strict_json import parse_object
@@ -73,7 +72,7 @@ def open_official(root: Path, raw: dict[str, Any], *, follow_links: bool = False
     tied = head.official not in entries and config.wants_tied
     kept = tuple(place for place in found if not (tied and place is head))
     _check(entries, kept, shapes, shown_path(root))
-    return OfficialFolder(config, tied, _native(entries, kept, shapes), blank)
+    return OfficialFolder(config, tied, _native(entries, kept), blank)
 
 
 def _check_generation(root: Path, names: set[str], follow_links: bool) -> None:
@@ -100,9 +99,7 @@ def _check(
             raise CheckpointError(f"'{root}': '{shown(place.official)}' is {entry.dtype}; weights are floats")
 
 
-def _native(
-    entries: Mapping[str, Later], wanted: Sequence[Place], shapes: Mapping[str, tuple[int, ...]]
-) -> dict[str, Later]:
+def _native(entries: Mapping[str, Stored], wanted: Sequence[Place]) -> dict[str, Later]:
     """Native tensors in the order in which the official ones stand on the disk."""
     by_name = {place.official: place for place in wanted}
     native: dict[str, Later] = {}
@@ -111,26 +108,8 @@ def _native(
         if len(place.natives) == 1:
             native[place.natives[0]] = entry
             continue
-        parts = _Parts(place, entry)
-        for number, part in enumerate(place.natives):
-            native[part] = Later(shapes[part], entry.dtype, partial(parts.take, number))
+        native |= zip(place.natives, map(entry.rows, place.rows(entry.shape[0])), strict=True)
     return native
-
-
-class _Parts:
-    """The parts of one tensor: read once, kept until each was taken."""
-
-    def __init__(self, place: Place, entry: Later) -> None:
-        self.place, self.entry, self.lock = place, entry, Lock()
-        self.waiting: dict[int, Tensor] = {}
-
-    def take(self, number: int) -> Tensor:
-        with self.lock:  # transformers reads in several threads
-            if number not in self.waiting:
-                self.waiting = dict(enumerate(self.place.split(self.entry.detach())))
-                if self.place.groups > 1:  # copied
-                    self.entry.forget()
-            return self.waiting.pop(number)
 
 
 def official_tensors(tensors: Mapping[str, Tensor | Later], wanted: Sequence[Place]) -> dict[str, Later]:

@@ -49,15 +49,13 @@ class Place:
     groups: int = 0  # key/value heads whose rows are interleaved; 0: one after the other
     queries: int = 0  # query heads of a group
 
-    def split(self, tensor: Tensor) -> list[Tensor]:
-        """The native tensors in the official one, in the order of `natives`: views where rows lie together."""
-        if len(self.natives) == 1:
-            return [tensor]
-        if not self.groups:
-            return list(tensor.chunk(3))
-        rows = tensor.view(self.groups, self.queries + 2, -1, *tensor.shape[1:])  # (groups, heads, head size, ...)
-        parts = rows[:, : self.queries], rows[:, self.queries], rows[:, self.queries + 1]
-        return [part.reshape(-1, *tensor.shape[1:]).contiguous() for part in parts]
+    def rows(self, count: int) -> list[list[slice]]:
+        """Where the rows of each native tensor stand among the `count` of the official one."""
+        groups, queries = (self.groups, self.queries) if self.groups else (1, 1)
+        head = count // (groups * (queries + 2))
+        group = range(0, count, count // groups)
+        parts = (0, queries), (queries, queries + 1), (queries + 1, queries + 2)  # query, key, value; in heads
+        return [[slice(start + low * head, start + high * head) for start in group] for low, high in parts]
 
     def join(self, parts: Sequence[Tensor]) -> Tensor:
         """The official tensor of the native ones."""
