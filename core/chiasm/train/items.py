@@ -119,10 +119,8 @@ class Writer:
                 row.grow(self._spelled(row, said), parent=stem)
 
     def _next(self, question: str) -> list[int]:
-        """A question behind an answer, whose end stands there already."""
-        end, *ids = build_turn(self.tokenizer, self.template, question, ()).ids
-        assert end == self.markers.end
-        return ids
+        """A question behind an answer, without the end of that, which stands there already."""
+        return list(build_turn(self.tokenizer, self.template, question, ()).ids[1:])
 
     def _turn(self, row: Row, request: Request, ids: list[int], parent: int) -> int:
         """A question with its answer as a branch; its number."""

@@ -129,8 +129,8 @@ class Composer:
             if request.prompt is None or request.own or not self.verbs.claims(request.prompt):
                 break
             request = self._composed(facts, rng, kind)  # it was another task's, in words that are a trained one's
-        follows = bool(self.mix.turns) and request.prompt is not None and rng.random() < self.mix.turns
-        return replace(request, follows=True) if follows else request
+        goes_on = request.prompt is not None and bool(self.mix.turns) and rng.random() < self.mix.turns
+        return replace(request, follows=goes_on)
 
     def _composed(self, facts: Facts, rng: random.Random, kind: str) -> Request:
         if kind in ("find", "everything") and not self.verbs.finder:
@@ -166,8 +166,7 @@ class Composer:
         return foreign if foreign and (not own or rng.random() < self.mix.task_foreign) else own
 
     def _drawn(self, facts: Facts, rng: random.Random) -> str:
-        kinds, weights = zip(*self._kinds, strict=True)
-        kind: str = rng.choices(kinds, weights)[0]
+        kind: str = rng.choices(*zip(*self._kinds, strict=True))[0]
         if kind == "everything" and not facts.complete:
             return "guided"  # unlabelled things would be taught as not worth naming
         return kind

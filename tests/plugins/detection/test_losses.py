@@ -10,7 +10,8 @@ import pytest
 import torch
 from chiasm_plugins.detection.boxes import pairwise_iou
 from chiasm_plugins.detection.decoder import BINS, PROTOTYPES, WIDTH, Judged, Located
-from chiasm_plugins.detection.losses import LossWeights, best_loss, detection_losses
+from chiasm_plugins.detection.losses import LossWeights, detection_losses
+from chiasm_plugins.detection.rivals_loss import best_loss
 from chiasm_plugins.detection.targets import BoxTarget
 from chiasm_registry import Route, Scene
 from plugins.detection.making import VIEW, head, routes, scene
