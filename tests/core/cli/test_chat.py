@@ -195,7 +195,8 @@ def test_an_interrupt_stops_the_answer_and_keeps_the_conversation(
 
 
 _SLOW = """
-import sys, time
+import signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs inherit that it is ignored
 from chiasm.cli.app import run
 from chiasm.cli.conversing import Conversing
 def loaded(*_, **__):
