@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from chiasm_registry.contract import SampleObject
 
     from .data import Record
-    from .requests import Mix
+    from .mix import Mix
 
 COLOURS = "red|blue|green|yellow|black|white|brown|orange|pink|purple|gray|grey|silver|golden|tan|beige"
 COLOURED = re.compile(rf"\b((?:{COLOURS})(?:(?:,| and|,? and) (?:{COLOURS}))*) ([a-z]+)\b ?([a-z]*)")

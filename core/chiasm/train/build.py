@@ -19,8 +19,9 @@ from .config import Section, TrainConfig
 from .cutouts import CutoutBank, cut_out
 from .data import Record, read_records
 from .items import Item, Items, Writer, collate
+from .mix import Mix
 from .photos import PhotoStore
-from .requests import Composer, Mix
+from .requests import Composer
 from .scenes import Settings
 from .step import Pictures
 from .trainee import ModelConfig, make_trainee

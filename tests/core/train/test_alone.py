@@ -15,7 +15,8 @@ from chiasm.train import trainee
 from chiasm.train.alone import for_one_task
 from chiasm.train.build import build
 from chiasm.train.config import TrainConfig, load_config
-from chiasm.train.requests import Composer, Mix, Request
+from chiasm.train.mix import Mix
+from chiasm.train.requests import Composer, Request
 from chiasm.train.trainer import train
 from chiasm_registry import Catalog, ChiasmError, CoreInfo, Decoder, Output, PluginInfo, Sample, TaskSpec
 from core.tiny import picture

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 from chiasm.train.data import Record
-from chiasm.train.requests import Composer, Mix, Routed
+from chiasm.train.mix import Mix
+from chiasm.train.requests import Composer, Routed
 from chiasm.train.shapes import Thing
 from chiasm_registry import Masks, SampleObject, TaskSpec
 from chiasm_registry.outputs import Boxes

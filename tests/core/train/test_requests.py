@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 from chiasm.train.data import Record
 from chiasm.train.language import lines, phrasings, table
+from chiasm.train.mix import Mix
 from chiasm.train.plain import clean
-from chiasm.train.requests import Composer, Mix, Request, Routed
+from chiasm.train.requests import Composer, Request, Routed
 from chiasm.train.texts import language_texts
 from chiasm.train.words import Words, article, pluralise, pseudo_word
 from chiasm_registry import Output, TaskSpec, TrainingError
@@ -259,6 +260,14 @@ def test_what_is_asked_without_an_image_mentions_none() -> None:
     requests = many(Composer(NAMES, RECORDS, Mix(task_guided=0.0), tasks=[FIND, PAINT]), "task", 600)
     said = " ".join((request.prompt or "").lower() for request in requests)
     assert not [word for word in ("in the picture", "in this", "boxes", "do not miss") if f" {word} " in said]
+
+
+def test_what_needs_no_image_is_also_asked_beside_one() -> None:
+    """As people do in the middle of a conversation about a picture."""
+    composer = Composer(NAMES, RECORDS, Mix(task_guided=0.0, task_beside=0.5), tasks=[FIND, PAINT])
+    requests = many(composer, "task", 200)
+    assert {request.image for request in requests} == {True, False}
+    assert {item.tasks for request in requests for item in routed(request)} == {("paint",)}
 
 
 def test_without_a_task_that_finds_requests_are_in_the_words_of_the_others() -> None:
