@@ -172,7 +172,7 @@ class DetectionDecoder(nn.Module):
         rows = stay.any(1).nonzero()[:, 0]  # phrases without a plausible box are the most of eighty
         if len(rows) == 0:
             return logits
-        places, there = leading(stay[rows])
+        places, there = (part[:, : int(stay[rows].sum(1).max())] for part in leading(stay[rows]))
         some = Candidates(locations[rows].gather(1, places)[None], logits[rows].gather(1, places)[None], there[None])
         more = self.compare(located, [scene], slots[None, rows], some)[0]
         compared = logits.clone()
