@@ -156,12 +156,14 @@ def test_phrases_with_masks_are_asked_instead_of_a_set(
             outputs = (Masks(phrase="left dog", items=(item,)), Masks(phrase="gnu"))
             return type("Answer", (), {"outputs": {"segmentation": outputs}})()
 
-    monkeypatch.setitem(vars(chiasm), "load", lambda name, **options: Outlines())
+    given: dict[str, Any] = {}
+    monkeypatch.setitem(vars(chiasm), "load", lambda name, **options: given.update(options) or Outlines())
     line = ["eval", "--referring", str(refer), "--images", str(data[1])]
     assert run([*line, "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert (report["gIoU"], report["cIoU"], report["empty_answered_empty"]) == (1.0, 1.0, 1.0)
-    assert run([*line, "--task", "segmentation", "--alone"]) == 0
+    assert run([*line, "--task", "segmentation", "--alone", "--tasks-from", "own.safetensors"]) == 0
+    assert given["tasks_from"] == (Path("own.safetensors"),)
     assert "2 requests on 1 images" in capsys.readouterr().out
     assert asked == [("detection", "segmentation"), ("segmentation",)]
     assert run([*line, "--gt", str(data[0])]) == 2

@@ -62,18 +62,15 @@ def measure_boxes(asked: Boxes, measured: Measured) -> None:
     """Ask every photograph, score the answers and print what `asked` is about."""
     import json
 
-    import chiasm
     from chiasm.evaluate.ranks import read_ranks
     from chiasm.evaluate.report import as_text
     from chiasm.evaluate.run import Evaluation
 
     from ..progress import counted
-    from ..start import kept_for_good
 
     plan, ranks = asked.plan(), read_ranks()
     evaluation = Evaluation(plan, measured.model, ranks)
-    with kept_for_good():
-        loaded = chiasm.load(measured.model, device=ranks.device(measured.device), tasks_from=measured.tasks_from)
+    loaded = measured.load(device=ranks.device(measured.device))
     with counted(len(evaluation.todo), "images", shown=ranks.rank == 0) as advance:
         outcome = evaluation.run(loaded, advance)
     if outcome is None:

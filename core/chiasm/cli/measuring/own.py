@@ -52,15 +52,12 @@ def measure_own_task(asked: Own, measured: Measured) -> None:
     """Ask every photograph and print what the task makes of it."""
     import json
 
-    import chiasm
     from chiasm.evaluate.own import as_lines, measure_own
 
     from ..progress import counted
-    from ..start import kept_for_good
 
     plan, task = asked.plan(), asked.task
-    with kept_for_good():
-        loaded = chiasm.load(measured.model, device=measured.device, tasks=[task], tasks_from=measured.tasks_from)
+    loaded = measured.load([task])
     with counted(len(plan.truth.images[: plan.limit]), "images") as advance:
         report = measure_own(plan, loaded, loaded.table.tasks[task], advance)
     for notice in loaded.notices:

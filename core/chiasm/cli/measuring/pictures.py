@@ -79,7 +79,6 @@ def measure_pictures(asked: Pictures, measured: Measured) -> None:
     """Draw, ask the judges, and print a line a name and a judge, and how often a colour asked for is there."""
     import json
 
-    import chiasm
     from chiasm.evaluate.judges import open_judge
     from chiasm.evaluate.pictures import as_lines, draw_and_judge
 
@@ -90,7 +89,7 @@ def measure_pictures(asked: Pictures, measured: Measured) -> None:
     names = [category.name for category in plan.truth.categories]
     with kept_for_good():
         judges = [open_judge(path, names, device) for path in asked.judges]
-        loaded = chiasm.load(measured.model, device=device, tasks=[plan.task])
+    loaded = measured.load([plan.task])
     with counted(plan.count(), "pictures") as advance:
         report = draw_and_judge(plan, loaded, judges, advance)
     for notice in loaded.notices:

@@ -33,15 +33,12 @@ def measure_referrals(asked: Referrals, measured: Measured) -> None:
     """Ask every phrase of the file of its photograph and say how well the masks fit."""
     import json
 
-    import chiasm
     from chiasm.evaluate.referring import as_text, measure_referring, read_referring
 
     from ..progress import counted
-    from ..start import kept_for_good
 
     tasks, truth = asked.tasks(), read_referring(asked.file)
-    with kept_for_good():
-        loaded = chiasm.load(measured.model, device=measured.device, tasks=tasks)
+    loaded = measured.load(tasks)
     with counted(len(truth.images[: asked.limit]), "images") as advance:
         report = measure_referring(loaded, truth, asked.images, tasks, limit=asked.limit, advance=advance)
     for notice in loaded.notices:
