@@ -82,7 +82,7 @@ def yes_no_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tupl
 
 def question_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tuple[str, ...]]:
     """(prompt, a short honest answer): about the picture as its captions tell it, or about anything else."""
-    if rng.random() < 0.35 and facts.captions and (seen := seen_question(facts, asker.words, rng)):
+    if rng.random() < SEEN and facts.captions and (seen := seen_question(facts, asker.words, rng)):
         prompt, answer = seen
         return sentence(prompt, rng), (answer,)
     groups = table("questions.yaml")
@@ -97,8 +97,9 @@ def question_of(facts: Facts, asker: Asker, rng: random.Random) -> tuple[str, tu
     return sentence(filled(template, facts, asker, rng), rng), (groups[group]["answer"],)
 
 
-QUESTION_WEIGHTS = (10, 5, 3, 1, 2, 44, 8, 44, 2)  # by the groups of questions.yaml
-CONCRETE = 0.6  # of a group that has a file of sentences: drawn from there
+SEEN = 0.25  # of all: about what captions tell
+QUESTION_WEIGHTS = (10, 5, 3, 1, 2, 54, 8, 44, 2)  # by the groups of questions.yaml
+CONCRETE = 0.85  # of a group that has a file of sentences: drawn from there
 
 
 def filled(template: str, facts: Facts, asker: Asker, rng: random.Random) -> str:
