@@ -69,13 +69,14 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
     names = sorted({thing.name for record in records for thing in record.objects})
     learning = {name: task for name, task in trainee.tasks.items() if name in trainee.trained}
     composer = Composer(names, records, mix, mixture.branches, trainee.known, trainee.trained)
+    manifest = trainee.beside.manifest
     writer = Writer(
         trainee.tokenizer,
-        find_template(model.template),
+        find_template(manifest.template),
         trainee.step.network.rows,
         trainee.step.markers,
         (trainee.step.network.backbone.tokens_per_tile,) if mixture.pictures else (),
-        model.instruction,
+        manifest.guided_instruction,
     )
     return Build(
         module=trainee.step,

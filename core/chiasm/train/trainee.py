@@ -35,6 +35,7 @@ from .step import Pictures, Step
 from .texts import language_texts
 
 _INIT_SEED = 0
+FIND = "Find what is named."
 
 
 class ModelConfig(Section):
@@ -45,8 +46,8 @@ class ModelConfig(Section):
     trunk: bool = True
     max_tiles: int = Field(1, ge=1, le=12)
     vocabulary: int = Field(3072, ge=512)
-    template: str = "nano"
-    instruction: str = "Find what is named."
+    template: str | None = None  # None: the base's, or nano's for a new model
+    instruction: str | None = None  # of guided calls; None: the base's, or FIND
     # names of the initial head's classes, in its order: the trunk starts by saying what it recognises
     tags: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
     induction: bool = False  # a new language model starts with circuits that copy; see `seed_induction`
@@ -122,7 +123,8 @@ def make_trainee(
     reference = _start(network, model, config, initial, base)
     if model.tags:
         start_seeing(network, tokenizer, model.tags, initial)
-    markers = markers_of(tokenizer, find_template(model.template))
+    beside = _beside(model, core, tokenizer, base, tasks)
+    markers = markers_of(tokenizer, find_template(beside.manifest.template))
     weights = {"dropout": model.dropout, "text_weight": model.text_weight}
     step = Step(network, markers, pictures, reference=reference, alone=config.alone, **weights)
     report(f"{sum(p.numel() for p in network.parameters()) / 1e6:.2f} M parameters, {tokenizer.size} tokens")
@@ -135,7 +137,6 @@ def make_trainee(
         specs += known
     trained = learning(network, tasks, config.optimizer.groups)
     homes = {name: of_whom(catalog, name) for name in tasks}
-    beside = _beside(model, core, tokenizer, base, tasks)
     return Trainee(step, tokenizer, tasks, beside, trained, homes, tuple(specs), config.alone)
 
 
@@ -143,7 +144,10 @@ def _beside(
     model: ModelConfig, core: dict[str, Any], tokenizer: Tokenizer, base: Checkpoint | None, tasks: Iterable[str]
 ) -> Checkpoint:
     """What a saved folder has beside the network: of a base all but its core and the `tasks` of the run."""
-    said: dict[str, Any] = {"template": model.template, "guided_instruction": model.instruction}
+    said: dict[str, Any] = {
+        "template": model.template or (base.manifest.template if base else "nano"),
+        "guided_instruction": model.instruction or (base.manifest.guided_instruction if base else FIND),
+    }
     if base is None:
         return Checkpoint(Manifest(design=core["design"], files={}, **said), core, tokenizer.json(), {}, {})
     left = {name: file for name, file in base.tasks.items() if name not in tasks}

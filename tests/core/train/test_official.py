@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from chiasm.checkpoint import add_tasks
+from chiasm.checkpoint import add_tasks, read_checkpoint
 from chiasm.train.trainer import train
 from chiasm.transfer import convert_internvl2, export_official
 from core.test_transfer import official, tensors_of
@@ -14,12 +14,12 @@ from core.train.test_alone import alone
 from core.train.test_build import config
 from core.train.test_build import data as data
 
-MODEL = {"template": "internlm2-chat", "dropout": 0.0}
+MODEL = {"dropout": 0.0}
 VIEWS = {"views": {"size": 112, "source": 128}, "branches": 2, "conversations": 1}
 
 
 def test_a_trained_and_joined_model_goes_back(shared: Path, data: Path, tmp_path: Path) -> None:
-    """The tensors are those that it learned, the other files those that it came with."""
+    """The tensors are those that it learned, the other files those that it came with; it is spoken to as before."""
     source = official(shared, "2b", tmp_path / "official")
     convert_internvl2(source, tmp_path / "ours")
     run = {"steps": 1, "batch_size": 2, "ema": 0, "workers": 0, "seed": 5}
@@ -29,6 +29,10 @@ def test_a_trained_and_joined_model_goes_back(shared: Path, data: Path, tmp_path
     more = {"base": str(tmp_path / "run" / "model"), **MODEL}
     train(alone(data, tmp_path, model=more, mixture=VIEWS), tmp_path / "more", quiet=True)
     add_tasks(tmp_path / "run" / "model", [tmp_path / "more" / "abacus.safetensors"], tmp_path / "joined")
+
+    said = [read_checkpoint(tmp_path / folder).manifest for folder in ("ours", "run/model", "joined")]
+    assert {manifest.template for manifest in said} == {"internlm2-chat"}
+    assert len({manifest.guided_instruction for manifest in said}) == 1
 
     for folder in ("run/model", "joined"):
         count, left = export_official(tmp_path / folder, tmp_path / "back" / folder)
