@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import random
 import re
+from pathlib import Path
 
 import pytest
-from chiasm.train.language import lines, phrased_lines
+from chiasm.train.language import draw, lines, phrased_lines, phrasings
 from chiasm.train.otherwords import frame, in_other_words
 
 
@@ -44,15 +45,28 @@ def test_no_word_put_in_asks_or_is_held_out_or_names_a_thing() -> None:
 
 def test_no_question_of_a_benchmark_is_trained() -> None:
     """What measures is in no list that a request is drawn from."""
-    from pathlib import Path
-
-    path = Path(__file__).parents[3] / "benchmarks" / "questions.txt"
-    asked = {_plain(line) for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")}
+    asked = measured("questions.txt")
     rng = random.Random(0)
     for name in ("world_questions.txt", "picture_questions.txt"):
         for template in phrased_lines(name):
             for _ in range(20):
                 assert _plain("".join(rng.choice(part) for part in template)) not in asked
+
+
+def test_no_way_to_ask_of_a_benchmark_is_trained() -> None:
+    asked = measured("finding.txt")
+    rng = random.Random(0)
+    templates = [one for group in ("command", "question", "label") for one in phrasings("find.yaml", group)]
+    assert len(templates) > 1000
+    for template in templates:
+        for _ in range(20):
+            assert _plain(draw(template, rng)) not in asked
+
+
+def measured(name: str) -> set[str]:
+    """The lines of a benchmark's list."""
+    text = (Path(__file__).parents[3] / "benchmarks" / name).read_text(encoding="utf-8")
+    return {_plain(line) for line in text.splitlines() if not line.startswith("#")}
 
 
 def _plain(text: str) -> str:
