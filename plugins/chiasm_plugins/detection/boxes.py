@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-BLOCK = 64  # boxes of a list that are compared at a time
+BLOCK = 32  # boxes of a list that are compared at a time
 
 
 def area(boxes: Tensor) -> Tensor:
@@ -36,22 +36,18 @@ def generalized_iou(a: Tensor, b: Tensor) -> Tensor:
 def suppress(boxes: Tensor, alive: Tensor, overlap: float, most: int) -> Tensor:
     """Greedy non-maximum suppression of many lists at once: (R, n, 4), best first, to the (R, n) of `alive` that stay.
 
-    A list is followed until `most` of it stay; what comes behind these is dropped. It is taken block by block: a block
-    is compared with what stays before it, then with itself.
+    A list is followed until `most` of it stay; what comes behind these is dropped. Lists are taken block by block, those
+    that have something left: a block is compared with what stays before it, then with itself.
     """
     stay = torch.zeros_like(alive)
-    lists = alive.any(1).nonzero()[:, 0]
-    if len(lists) < len(alive):  # of eighty phrases most have nothing that is alive
-        if len(lists) > 0:
-            stay[lists] = suppress(boxes[lists], alive[lists], overlap, most)
-        return stay
     for start in range(0, boxes.shape[1], BLOCK):
         block = slice(start, start + BLOCK)
-        some = boxes[:, block]
-        hidden = pairwise_iou(some, _gathered(boxes, stay)).gt_(overlap).any(-1)
-        stay[:, block] = _greedy(some, alive[:, block] & ~hidden, overlap)
-        if bool(((stay.sum(1) >= most) | ~alive[:, start + BLOCK :].any(1)).all()):
+        lists = (alive[:, start:].any(1) & (stay.sum(1) < most)).nonzero()[:, 0]  # of eighty phrases a few
+        if len(lists) == 0:
             break
+        some = boxes[lists, block]
+        hidden = pairwise_iou(some, _gathered(boxes[lists], stay[lists])).gt_(overlap).any(-1)
+        stay[lists, block] = _greedy(some, alive[lists, block] & ~hidden, overlap)
     return stay
 
 
