@@ -36,8 +36,8 @@ def generalized_iou(a: Tensor, b: Tensor) -> Tensor:
 def suppress(boxes: Tensor, alive: Tensor, overlap: float, most: int) -> Tensor:
     """Greedy non-maximum suppression of many lists at once: (R, n, 4), best first, to the (R, n) of `alive` that stay.
 
-    A list is followed until `most` of it stay; what comes behind these is dropped. Lists are taken block by block, those
-    that have something left: a block is compared with what stays before it, then with itself.
+    A list is followed until `most` of it stay; what comes behind these is dropped. Lists that have something left are
+    taken block by block: a block is compared with what stays before it, then with itself.
     """
     stay = torch.zeros_like(alive)
     for start in range(0, boxes.shape[1], BLOCK):
