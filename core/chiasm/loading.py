@@ -75,6 +75,7 @@ def load(
         template=template,
         markers=markers_of(tokenizer, template, text_boxes=checkpoint.config.get("text_boxes") is True),
         instruction=checkpoint.manifest.guided_instruction,
+        openings=checkpoint.manifest.openings,
         untrained=frozenset(filled.untrained),
         notices=_notices(catalog, {**broken, **filled.untrained, **filled.notes}, checkpoint, table),
     )

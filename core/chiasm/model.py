@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, TypeVar
@@ -42,6 +42,7 @@ class Model:
     template: Template
     markers: Markers
     instruction: str  # what the prompt says in guided mode; never holds the phrases
+    openings: Mapping[str, float] = field(default_factory=dict)  # of free answers: by how many logits they must lead
     untrained: frozenset[str] = frozenset()
     notices: tuple[Notice, ...] = ()
     limits: Limits = field(default=LIMITS)
@@ -168,7 +169,8 @@ class Model:
         """What speaks freely: the network, its words, and what it may never say as plain text."""
         unused = range(self.tokenizer.size, self.network.backbone.vocabulary)  # rows that no token stands for
         controls = (*self.tokenizer.control_ids.values(), *unused)
-        return Voice(self.network, self.tokenizer, self.markers, controls, self.limits.routes)
+        spelled = [(tuple(self.tokenizer.encode_user(text)), lead) for text, lead in self.openings.items()]
+        return Voice(self.network, self.tokenizer, self.markers, controls, self.limits.routes, tuple(spelled))
 
     # The road itself, guided; the free one is `speech.answer_all`.
 

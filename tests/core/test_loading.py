@@ -51,6 +51,16 @@ def tiny(folder: Path, names: Sequence[str] | None = ("level", "echo"), **more: 
     return load(folder, **{"plugins": TASKS, "tasks": names, **more})
 
 
+def test_how_surely_an_answer_begins_is_said_in_the_folder(tmp_path: Path) -> None:
+    """A way to begin that must lead by a hundred logits is not taken, the best of the others is."""
+    plain = tiny(write(tmp_path / "plain"))
+    text = plain.ask(None, "Hello", max_new_tokens=1).text
+    assert text
+    reluctant = tiny(write(tmp_path / "reluctant", openings={text: 100.0}))
+    assert reluctant.voice.openings == ((tuple(plain.tokenizer.encode_user(text)), 100.0),)
+    assert reluctant.ask(None, "Hello", max_new_tokens=1).text != text
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_weights_come_back_to_the_bit(folder: Path, dtype: torch.dtype) -> None:
     """What was written in bfloat16 is what the loaded network holds, in the type that was asked for."""

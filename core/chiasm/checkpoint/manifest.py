@@ -27,6 +27,8 @@ CORE_ID = re.compile(r"[0-9a-f]{16}")
 BESIDE = frozenset({"README.md", "LICENSE", "MODEL_CARD.md", ".gitattributes", ".git", ".cache"})
 
 Text = Annotated[str, StringConstraints(max_length=4096)]
+Opening = Annotated[str, StringConstraints(min_length=1, max_length=64)]
+Lead = Annotated[float, Field(ge=0, le=100)]
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 
 
@@ -59,6 +61,9 @@ class Manifest(_Strict):
     design: Text  # which backbone file builds the core
     template: Text  # name of the prompt template
     guided_instruction: Text
+    # What free answers may begin with, and by how many logits its last token must lead: with {"I looked": 2.0} a model
+    # looks for things only where it is surer than that of having been asked to.
+    openings: Annotated[dict[Opening, Lead], Field(max_length=16)] = {}
     tasks: tuple[TaskEntry, ...] = ()
     files: dict[str, FileEntry]
     extra: dict[str, Any] = {}

@@ -45,6 +45,7 @@ def write_checkpoint(
     tokenizer_json: str,
     template: str,
     guided_instruction: str,
+    openings: Mapping[str, float] | None = None,
     core: Mapping[str, Tensor | Later],
     tasks: Sequence[TaskFile] = (),
     absent: Sequence[TaskEntry] = (),
@@ -70,7 +71,8 @@ def write_checkpoint(
     table = tuple(sorted([*(task.entry for task in tasks), *absent], key=lambda entry: entry.order))
 
     said = {"design": design, "template": template, "guided_instruction": guided_instruction}
-    manifest = partial(_manifest, {**said, "tasks": table, "extra": extra or {}})
+    parts = {**said, "openings": dict(openings or {}), "tasks": table, "extra": extra or {}}
+    manifest = partial(_manifest, parts)
     manifest({name: FileEntry(size=0, sha256="0" * 64) for name in files})  # refuse before anything is written
     write_set(Path(folder), files, manifest)
 
@@ -88,6 +90,7 @@ def write_again(folder: str | os.PathLike[str], read: Checkpoint, *, max_shard_b
         tokenizer_json=read.tokenizer_json,
         template=manifest.template,
         guided_instruction=manifest.guided_instruction,
+        openings=manifest.openings,
         core=read.core,
         tasks=list(read.tasks.values()),
         absent=[entry for entry in manifest.tasks if entry.name not in read.tasks],

@@ -34,6 +34,7 @@ class Voice:
     markers: Markers
     controls: Collection[int]  # ids that are never plain text
     max_routes: int  # of one answer
+    openings: Sequence[tuple[tuple[int, ...], float]] = ()  # ids that an answer may begin with, and what the last costs
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +108,7 @@ class Answers:
         self.behind = [behind for _, behind in laid]  # the position of each answer's first id
         self.states = [AnswerState(network.rows, voice.markers, one.tasks, voice.max_routes) for one in speakers]
         self.readers = [Reader(voice.tokenizer, network.rows, voice.markers, sampling.stop_strings) for _ in speakers]
-        self.choose = Chooser(network, sampling, voice.controls, len(speakers))
+        self.choose = Chooser(network, sampling, voice.controls, len(speakers), voice.openings)
         self.said: list[list[int]] = [[] for _ in rows]
         self.slots: list[list[tuple[int, Tensor]]] = [[] for _ in rows]
         self.open = [True] * len(speakers)

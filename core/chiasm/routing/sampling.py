@@ -60,7 +60,15 @@ class Chooser:
     Waiting for a GPU costs time: a step reads one tensor, and what a place in the grammar forbids is made there once.
     """
 
-    def __init__(self, network: Network, sampling: Sampling, controls: Collection[int], rows: int) -> None:
+    def __init__(
+        self,
+        network: Network,
+        sampling: Sampling,
+        controls: Collection[int],
+        rows: int,
+        openings: Sequence[tuple[tuple[int, ...], float]] = (),
+    ) -> None:
+        """`openings` are ids that an answer may begin with; the last of them has to lead by so many logits."""
         device = next(network.parameters()).device
         self.processors, self.sampling = sampling.processors(), sampling
         # A row's randomness is its own, so that a batch equals single calls.
@@ -70,23 +78,27 @@ class Chooser:
         banned[network.rows.base :] = float("-inf")
         self.banned = banned
         self.bans: dict[frozenset[int], Tensor] = {}
+        self.openings = openings
 
     def __call__(self, logits: Tensor, states: Sequence[AnswerState], said: Sequence[list[int]]) -> list[int]:
         """One id a row from logits (B, V + tasks); `said` are the ids of each answer so far."""
         scores = logits.float()
         picked = [
-            self._pick(self._masked(scores[row], state), said[row], self.generators[row])
+            self._pick(self._masked(scores[row], state, said[row]), said[row], self.generators[row])
             for row, state in enumerate(states)
             if not state.pending
         ]
         chosen = iter(torch.stack(picked).tolist() if picked else ())
         return [state.pending[0] if state.pending else next(chosen) for state in states]
 
-    def _masked(self, scores: Tensor, state: AnswerState) -> Tensor:
-        """Scores (V + tasks,) of what may come; what was routed before costs."""
+    def _masked(self, scores: Tensor, state: AnswerState, said: list[int]) -> Tensor:
+        """Scores (V + tasks,) of what may come; what was routed before costs, and some ways to begin."""
         masked = scores + self._bans(frozenset(state.allowed()))
         if again := state.repeating():
             masked[again] -= AGAIN
+        for ids, lead in self.openings:
+            if (*said, ids[-1]) == ids:
+                masked[ids[-1]] -= lead
         return masked
 
     def _bans(self, legal: frozenset[int]) -> Tensor:

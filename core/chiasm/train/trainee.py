@@ -48,6 +48,7 @@ class ModelConfig(Section):
     vocabulary: int = Field(3072, ge=512)
     template: str | None = None  # None: the base's, or nano's for a new model
     instruction: str | None = None  # of guided calls; None: the base's, or FIND
+    openings: dict[str, float] | None = None  # by how much they must lead, see `Manifest`; None: the base's
     # names of the initial head's classes, in its order: the trunk starts by saying what it recognises
     tags: tuple[Annotated[str, Field(pattern=r"\S")], ...] = ()
     induction: bool = False  # a new language model starts with circuits that copy; see `seed_induction`
@@ -147,6 +148,7 @@ def _beside(
     said: dict[str, Any] = {
         "template": model.template or (base.manifest.template if base else "nano"),
         "guided_instruction": model.instruction or (base.manifest.guided_instruction if base else FIND),
+        "openings": model.openings if model.openings is not None else base.manifest.openings if base else {},
     }
     if base is None:
         return Checkpoint(Manifest(design=core["design"], files={}, **said), core, tokenizer.json(), {}, {})

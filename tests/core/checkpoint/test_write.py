@@ -48,11 +48,19 @@ def test_a_task_left_out_keeps_its_place(tmp_path: Path, write: Write, task: Tas
 def test_written_again_it_is_the_same(tmp_path: Path, write: Write, task: Task) -> None:
     """Every file to the byte: kept ones, what the caller said, and the place of a task without weights."""
     place = TaskEntry(name="depth", token="[DEPTH]", embeddings=4, distribution="acme", version="2", order=0)
-    write(tmp_path / "m", tasks=[task(order=1)], absent=[place], kept={"config.json": b'{"a": 1}'})
+    said = {"openings": {"I looked": 2.0}, "kept": {"config.json": b'{"a": 1}'}}
+    write(tmp_path / "m", tasks=[task(order=1)], absent=[place], **said)
     write_again(tmp_path / "again", read_checkpoint(tmp_path / "m"))
     files = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
     assert "official-config.json" in files
+    assert read_checkpoint(tmp_path / "again").manifest.openings == {"I looked": 2.0}
     assert files == {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
+
+
+@pytest.mark.parametrize("openings", [{"I": -1.0}, {"I": 1000.0}, {"": 1.0}, {f"I {k}": 1.0 for k in range(17)}])
+def test_openings_of_no_use_are_refused(tmp_path: Path, write: Write, openings: dict[str, float]) -> None:
+    with pytest.raises(CheckpointError, match="'openings' is not fit to be stored"):
+        write(tmp_path / "m", openings=openings)
 
 
 def test_a_large_core_is_split_on_request(tmp_path: Path, write: Write) -> None:

@@ -182,6 +182,18 @@ def test_a_routed_phrase_is_named_again_only_where_the_model_is_sure(model: Mode
         assert choose(logits, [state], [[]]) == [chosen]
 
 
+def test_an_answer_begins_in_some_ways_only_where_the_model_is_sure(model: Model) -> None:
+    """By that lead over all else, at that place and no other."""
+    state = AnswerState(model.network.rows, model.markers, ["detection"], 5)
+    choose = Chooser(model.network, Sampling(), (), 1, [((50, 60), 2.0), ((50, 61), 0.0)])
+    logits = torch.zeros(1, model.network.rows.base + len(model.network.rows.names))
+    for lead, chosen in ((1.5, 70), (2.5, 60)):
+        logits[0, 60], logits[0, 70] = 3.0 + lead, 3.0
+        assert choose(logits, [state], [[50]]) == [chosen]
+        assert choose(logits, [state], [[]]) == choose(logits, [state], [[51]]) == [60]
+        assert choose(logits, [state], [[50, 60]]) == [60]
+
+
 def test_of_control_tokens_only_the_legal_ones_are_chosen(model: Model) -> None:
     """However many places of the grammar an answer comes through, each row of a batch by its own."""
     controls, size = range(8), model.network.rows.base + len(model.network.rows.names)

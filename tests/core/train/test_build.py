@@ -126,9 +126,10 @@ def test_the_same_config_starts_the_same(data: Path) -> None:
 
 def test_what_is_saved_is_loaded_to_the_bit(data: Path, tmp_path: Path) -> None:
     """As a model to be asked, and as the base of another run."""
-    made = build(config(data))
+    made = build(config(data, model={**MODEL, "openings": {"I looked": 2.0}}))
     made.save(made.module, tmp_path / "model")
     stored = read_checkpoint(tmp_path / "model")
+    assert stored.manifest.openings == {"I looked": 2.0}
     assert stored.manifest.guided_instruction == "Find what is named."
     assert stored.config["internvl"]["text_config"]["vocab_size"] <= 600
     network = made.module.network
@@ -136,6 +137,8 @@ def test_what_is_saved_is_loaded_to_the_bit(data: Path, tmp_path: Path) -> None:
         assert tensor.dtype == torch.bfloat16
         assert torch.equal(tensor, network.backbone_module.state_dict()[name].to(torch.bfloat16))
     again = build(config(data, model={"base": str(tmp_path / "model")}))
+    again.save(again.module, tmp_path / "again")
+    assert read_checkpoint(tmp_path / "again").manifest.openings == {"I looked": 2.0}
     for (name, old), new in zip(network.state_dict().items(), again.module.network.state_dict().values(), strict=True):
         assert torch.equal(old.to(torch.bfloat16).float(), new), name
     assert again.dataset[0].row == made.dataset[0].row
