@@ -52,10 +52,10 @@ def load(
     """A model, ready to be asked: an embedded one by name, or a folder: chiasm's, official InternVL2, transformers'.
 
     `dtype` None is float32 on a CPU and bfloat16 elsewhere. `tasks` None loads every task that is installed and sound;
-    `tasks_from` are task files that replace or complete the folder's; `plugins` are objects with the hook `chiasm_tasks`.
-    `device_map` (accelerate's) spreads the core within `max_memory`, `quantize` "8bit" or "4bit" makes it smaller. Images
-    are cut into `min_tiles` to `max_tiles`; None is what the folder says. Links are refused unless `follow_links`;
-    `progress` hears bytes read and in all. What did not go well is in `Model.notices`.
+    `tasks_from` are task files (`NAME.safetensors`) that replace or complete the folder's; `plugins` are objects with
+    the hook `chiasm_tasks`, for notebooks. `device_map` (accelerate's) spreads the core within `max_memory`, `quantize`
+    "8bit" or "4bit" makes it smaller. Images are cut into `min_tiles` to `max_tiles`; None is what the folder says.
+    Links are refused unless `follow_links`; `progress` hears bytes read and in all; see `Model.notices`.
     """
     place = Placement.of(device, dtype, device_map, max_memory=max_memory, quantize=quantize, progress=progress)
     checkpoint = _retiled(open_model(_folder(name_or_path), follow_links=follow_links), min_tiles, max_tiles)
