@@ -97,7 +97,7 @@ class Chooser:
         if again := state.repeating():
             masked[again] -= AGAIN
         for ids, lead in self.openings:
-            if (*said, ids[-1]) == ids:
+            if len(said) == len(ids) - 1 and tuple(said) == ids[:-1]:
                 masked[ids[-1]] -= lead
         return masked
 

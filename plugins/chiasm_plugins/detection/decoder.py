@@ -172,7 +172,9 @@ class DetectionDecoder(nn.Module):
         rows = stay.any(1).nonzero()[:, 0]  # phrases without a plausible box are the most of eighty
         if len(rows) == 0:
             return logits
-        places, there = (part[:, : int(stay[rows].sum(1).max())] for part in leading(stay[rows]))
+        kept = stay[rows]
+        most = int(kept.sum(1).max())
+        places, there = (part[:, :most] for part in leading(kept))
         some = Candidates(locations[rows].gather(1, places)[None], logits[rows].gather(1, places)[None], there[None])
         more = self.compare(located, [scene], slots[None, rows], some)[0]
         compared = logits.clone()
