@@ -5,11 +5,10 @@ Other threads of the host go on meanwhile: only threads that run the foreign pac
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -24,7 +23,7 @@ class Leftovers:
         self._package = home.split(".")[0]
         self._threads = set(threading.enumerate())
         self._files = set(_open_files())
-        self._children = {child.pid for child in multiprocessing.active_children()}
+        self._children = set(_children())
         self._hooks = set(_module_hooks())
 
     def new(self) -> tuple[str, ...]:
@@ -37,7 +36,7 @@ class Leftovers:
                 yield "a running thread"
         for path in sorted(set(_open_files()) - self._files):
             yield f"an open file ({os.path.basename(path)})"
-        if {child.pid for child in multiprocessing.active_children()} - self._children:
+        if set(_children()) - self._children:
             yield "a child process"
         if set(_module_hooks()) - self._hooks:
             yield "a hook on all modules of torch"
@@ -68,6 +67,12 @@ def _open_files() -> Iterator[str]:
             continue
         if path.startswith("/") and not path.startswith(("/dev/", "/proc/", "/memfd:")):
             yield path
+
+
+def _children() -> Iterable[int]:
+    """Processes that multiprocessing started; in a host that never imported it there is none."""
+    module: Any = sys.modules.get("multiprocessing")
+    return () if module is None else (child.pid for child in module.active_children())
 
 
 def _module_hooks() -> Iterator[tuple[str, int]]:

@@ -5,18 +5,20 @@ A command is one file, `cli/NAME.py`. At its top it imports nothing but the stan
 inside the function, so that `chiasm --help` stays quick. The file holds either
     def command(...) -> None     a typer function; its docstring's first line is the help, or
     app = typer.Typer(...)       a group of commands, as `plugins` is,
-and stands in `COMMANDS` below. A command lets ChiasmError pass and never calls `sys.exit`: it raises, and
-`errors.guarded` turns what was raised into one line and an exit code; `raise typer.Exit(2)` is for a command that has
-printed its own messages (some images of many were bad). Results go to stdout, progress and messages to stderr.
+and stands in `COMMANDS` below; it is imported when it is asked for, or when all are listed. A command lets ChiasmError
+pass and never calls `sys.exit`: it raises, and `errors.guarded` turns what was raised into one line and an exit code;
+`raise typer.Exit(2)` is for a command that has printed its own messages (some images of many were bad). Results go to
+stdout, progress and messages to stderr.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from importlib import import_module
-from typing import Annotated
+from typing import Annotated, Any, cast
 
 import typer
+from typer.core import TyperGroup
 
 from .errors import guarded
 from .plugin_flags import Block, Files, Only, Strict, Trace, in_front, set_for_this_run
@@ -34,8 +36,26 @@ COMMANDS = {
 }
 
 
-def build() -> typer.Typer:
-    """The typer application with every command mounted."""
+class _Commands(Mapping[str, Any]):
+    """The commands by name, each imported and built when somebody looks at it: what is not asked for costs nothing."""
+
+    def __getitem__(self, name: str) -> Any:
+        module, mounted = import_module(COMMANDS[name]), typer.Typer(rich_markup_mode=None)
+        if hasattr(module, "command"):
+            mounted.command(name)(module.command)
+        else:
+            mounted.add_typer(module.app, name=name)
+        return typer.main.get_group(mounted).commands[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def build() -> TyperGroup:
+    """The command with every other one mounted."""
     app = typer.Typer(
         name="chiasm",
         no_args_is_help=True,
@@ -44,13 +64,9 @@ def build() -> typer.Typer:
         callback=_chiasm,
         context_settings={"help_option_names": ["-h", "--help"]},
     )
-    for name, home in COMMANDS.items():
-        module = import_module(home)
-        if hasattr(module, "command"):
-            app.command(name)(module.command)
-        else:
-            app.add_typer(module.app, name=name)
-    return app
+    group = typer.main.get_group(app)
+    group.commands = cast(Any, _Commands())  # only read, which is all that a mapping can
+    return group
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -60,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _invoke(arguments: Sequence[str]) -> None:
     # Not typer's own main(): it prints boxes of several lines, and leaves with 1 when the reader of stdout is gone.
-    command = typer.main.get_command(build())
+    command = build()
     with command.make_context("chiasm", in_front(arguments)) as context:
         command.invoke(context)
 
