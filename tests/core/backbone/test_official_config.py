@@ -156,6 +156,34 @@ def test_keys_of_experts_are_known_where_there_are_none() -> None:
         official_config(full, "config.json")
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_keys_of_newer_transformers_say_the_same(family: str) -> None:
+    newer = dumped(family, GENERIC)
+    llm = newer["llm_config"]
+    scaling = llm.pop("rope_scaling", None) or {"rope_type": "default", "partial_rotary_factor": 1.0}
+    llm["rope_parameters"] = {**scaling, "rope_theta": llm.pop("rope_theta")}
+    llm["layer_types"] = ["full_attention"] * llm["num_hidden_layers"]
+    assert official_config(newer, "config.json") == official_config(dumped(family, GENERIC), "config.json")
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("layer_types", ["full_attention", "sliding_attention"]),
+        ("layer_types", "full_attention"),
+        ("rope_parameters", [10000.0]),
+        ("rope_parameters", {"rope_type": "default", "rope_theta": "10000"}),
+        ("rope_parameters", {"rope_type": "default", "rope_theta": 1e4, "partial_rotary_factor": 0.5}),
+        ("rope_parameters", {"rope_type": "nobody", "rope_theta": 1e4}),
+    ],
+)
+def test_newer_keys_that_mean_another_network_are_refused(key: str, value: Any) -> None:
+    full = dumped("Qwen2ForCausalLM", GENERIC)
+    full["llm_config"][key] = value
+    with pytest.raises(CheckpointError, match=r"config.json: llm_config: .* (must be|known:)"):
+        official_config(full, "config.json")
+
+
 @pytest.mark.parametrize("section", ["top", "vision_config", "llm_config"])
 @pytest.mark.parametrize(
     ("key", "value", "said"),

@@ -11,10 +11,11 @@ from typing import Any
 
 from chiasm_registry.errors import CheckpointError, shown
 
-from .ranges import Flag, Off, Part, Real, Rule, Several, Text, Whole, Word
+from .ranges import Every, Flag, Off, Part, Real, Rule, Several, Text, Whole, Word
 
 SIDE, LAYERS, HEADS = Whole(1, 2**16), Whole(1, 512), Whole(1, 1024)
 RATE, EPS, TOKEN = Real(0, 1), Real(1e-12, 1), Whole(0, 2**22, none=True)
+THETA = Real(1, 1e12)
 ACTS = Word(("gelu", "gelu_new", "gelu_pytorch_tanh", "quick_gelu", "relu", "silu", "swish"))
 
 TOP: Mapping[str, Rule] = {
@@ -64,8 +65,10 @@ TEXT: Mapping[str, Rule] = {
     "original_max_position_embeddings": Whole(1, 2**24),
     "hidden_act": ACTS,
     "rms_norm_eps": EPS,
-    "rope_theta": Real(1, 1e12),
+    "rope_theta": THETA,
     "rope_scaling": Part(),
+    "rope_parameters": Part(),  # what newer transformers writes instead of the two before
+    "layer_types": Every(Word(("full_attention",))),
     "rope_pos_id_version": Word(("default",)),
     "sliding_window": Whole(1, 2**24, none=True),
     "use_sliding_window": Flag(),

@@ -98,6 +98,19 @@ class Several:
 
 
 @dataclass(frozen=True)
+class Every:
+    """A list, each of which `one` takes, or null."""
+
+    one: Word
+
+    def fits(self, value: Any) -> bool:
+        return value is None or (isinstance(value, list) and all(map(self.one.fits, value)))
+
+    def __str__(self) -> str:
+        return f"a list, each {self.one}"
+
+
+@dataclass(frozen=True)
 class Part:
     """An object that is read by itself, or null."""
 
@@ -108,4 +121,4 @@ class Part:
         return "an object"
 
 
-Rule = Whole | Real | Flag | Off | Word | Text | Several | Part
+Rule = Whole | Real | Flag | Off | Word | Text | Several | Every | Part

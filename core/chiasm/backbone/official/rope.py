@@ -12,7 +12,7 @@ from typing import Any
 
 from chiasm_registry.errors import CheckpointError, shown
 
-from .allowed import checked
+from .allowed import THETA, checked
 from .ranges import Real, Rule, Text, Whole
 
 _SCALED = ("linear", "dynamic")
@@ -22,13 +22,13 @@ _RULES: Mapping[str, Rule] = {
     "rope_type": Text(),
     "factor": Real(1, 1e4),
     "original_max_position_embeddings": Whole(1, 2**24),
+    "partial_rotary_factor": Real(1, 1),
 }
 
 
 def rope_of(text: Mapping[str, Any], family: str, head: int, where: str) -> dict[str, Any]:
     """transformers' `rope_parameters` for a checked `llm_config` with heads of `head` numbers."""
-    theta = float(text.get("rope_theta", 10000.0))
-    scaling = text.get("rope_scaling")
+    scaling, theta = _said(text, where)
     if not scaling:
         return {"rope_type": "default", "rope_theta": theta}
     kind = scaling.get("rope_type", scaling.get("type"))
@@ -41,6 +41,18 @@ def rope_of(text: Mapping[str, Any], family: str, head: int, where: str) -> dict
     if factor is None:
         raise CheckpointError(f"{where}: rope_scaling has no factor")
     return {"rope_type": kind, "rope_theta": theta, "factor": float(factor)}
+
+
+def _said(text: Mapping[str, Any], where: str) -> tuple[Mapping[str, Any] | None, float]:
+    """The scaling, if there is one, and the base: two keys of old, one in newer files."""
+    newer = dict(text.get("rope_parameters") or {})
+    theta = newer.pop("rope_theta", text.get("rope_theta", 10000.0))
+    if not THETA.fits(theta):
+        raise CheckpointError(f"{where}: rope_theta is {shown(repr(theta), 40)}; it must be {THETA}")
+    if newer.get("rope_type") == "default":
+        checked(newer, _RULES, f"{where}: rope_parameters")
+        newer = {}
+    return text.get("rope_scaling") or newer, float(theta)
 
 
 def _long(
