@@ -6,7 +6,6 @@ import json
 import os
 import re
 import shutil
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +15,7 @@ import torch
 from chiasm.checkpoint import TaskFile, read_checkpoint, read_task_file, write_task_file
 from chiasm.checkpoint.tensors import tensor_chunks
 from chiasm_registry.errors import CheckpointError
+from pace import fastest
 
 Change = Callable[[Path], object]
 Forge = Callable[[str, bytes], None]
@@ -257,9 +257,4 @@ def test_other_safetensors_are_no_task(tmp_path: Path) -> None:
 def test_twenty_megabytes_load_well_below_a_second(tmp_path: Path, write: Callable[..., None]) -> None:
     """The embedded model's size must not be felt."""
     write(tmp_path / "m", core={f"w{i}": torch.randn(256, 256).bfloat16() for i in range(150)})
-    seconds = []
-    for _ in range(3):
-        start = time.monotonic()
-        read_checkpoint(tmp_path / "m")
-        seconds.append(time.monotonic() - start)
-    assert min(seconds) < 0.5
+    assert fastest(lambda: read_checkpoint(tmp_path / "m")) < 0.5

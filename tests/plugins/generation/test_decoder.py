@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import time
-
 import torch
 from chiasm_plugins.generation.kinds import KIND_OF, OTHER
 from chiasm_plugins.generation.sample import times
+from pace import fastest
 from plugins.generation.making import artist, blind, fresh, route
 
 torch.set_num_threads(1)
@@ -79,7 +78,4 @@ def test_steps_go_from_noise_to_picture() -> None:
 
 
 def test_a_picture_is_drawn_in_seconds() -> None:
-    artist().decode(blind(), [route(steps=1)])
-    start = time.process_time()
-    artist().decode(blind(), [route()])
-    assert time.process_time() - start < 4
+    assert fastest(lambda: artist().decode(blind(), [route()]), times=2) < 4

@@ -90,7 +90,7 @@ def item26_pipe_does_not_block() -> str:
     os.mkfifo("pipe.png")
     start = time.monotonic()
     wrong = refused("pipe.png", "not a regular file")
-    return wrong or ("" if time.monotonic() - start < 0.1 else "took too long")
+    return wrong or ("" if time.monotonic() - start < 5 else "took too long")
 
 
 @case

@@ -170,9 +170,9 @@ def item16_tiff_of_3000_pages() -> str:
     for _ in range(3_000):
         entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags)
         data += struct.pack("<H", len(tags)) + entries + struct.pack("<I", len(data) + 6 + len(entries))
-    start = time.monotonic()
+    start = time.process_time()
     wrong = accepted(data[:-4] + bytes(4), [[[v] * 3 for v in range(r, r + 4)] for r in (0, 4)], note="several frames")
-    return wrong or ("" if time.monotonic() - start < 0.5 else "all pages were visited")
+    return wrong or ("" if time.process_time() - start < 0.1 else "all pages were visited")
 
 
 @case
