@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from .rows import Rows
 from .sequence import Markers
 
+ROUNDS = 5
 
 @dataclass
 class AnswerState:
@@ -70,3 +71,14 @@ class AnswerState:
         if not self.in_phrase:
             return []
         return [said[-1] for said in self.routed if said[:-1] == tuple(self.phrase)]
+
+    def resuming(self) -> list[int]:
+        """The tokens with which the phrase just opened would begin like a longer one that was routed before."""
+        if not self.in_phrase or self.phrase:
+            return []
+        return sorted({said[0] for said in self.routed if len(said) > 1})
+
+    def circling(self) -> bool:
+        """Whether the open phrase ends in the same one to three ids, `ROUNDS` times: nobody calls a thing so."""
+        lengths = range(1, min(3, len(self.phrase) // ROUNDS) + 1) if self.in_phrase else ()
+        return any(self.phrase[-ROUNDS * n :] == self.phrase[-n:] * ROUNDS for n in lengths)

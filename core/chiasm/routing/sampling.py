@@ -21,6 +21,9 @@ from .network import Network
 # What a token costs that would name again what was routed already: more than doubt between two names, less than the
 # certainty of a copy, so that a list goes on with something new and "a cup and a cup holder" is still said back.
 AGAIN = 5.0
+# What a token costs that begins like it: behind "baseball" there is nearly always the same word again, and a cost there
+# would come too late. A list's habit is weaker than this, a request's second "red" much stronger.
+RESUMED = 2.0
 MOST_BANS = 32  # that are kept; an answer's grammar has a handful of places
 
 
@@ -94,8 +97,13 @@ class Chooser:
     def _masked(self, scores: Tensor, state: AnswerState, said: list[int]) -> Tensor:
         """Scores (V + tasks,) of what may come; what was routed before costs, and some ways to begin."""
         masked = scores + self._bans(frozenset(state.allowed()))
-        if again := state.repeating():
-            masked[again] -= AGAIN
+        for places, cost in ((state.repeating(), AGAIN), (state.resuming(), RESUMED)):
+            if places:
+                masked[places] -= cost
+        if state.circling():
+            closed = torch.full_like(masked, float("-inf"))
+            closed[state.markers.unref] = 0.0
+            return closed
         for ids, lead in self.openings:
             if len(said) == len(ids) - 1 and tuple(said) == ids[:-1]:
                 masked[ids[-1]] -= lead

@@ -12,9 +12,9 @@ from chiasm.images import open_image
 from chiasm.model import Model
 from chiasm.routing import generate
 from chiasm.routing.generate import Speaker, Spoken, Voice, speak_free
-from chiasm.routing.grammar import AnswerState
+from chiasm.routing.grammar import ROUNDS, AnswerState
 from chiasm.routing.memory import Memory
-from chiasm.routing.sampling import AGAIN, MOST_BANS, Chooser, Sampling
+from chiasm.routing.sampling import AGAIN, MOST_BANS, RESUMED, Chooser, Sampling
 from chiasm.scene import look_at
 from chiasm.text import build_prompt
 from core.tiny import picture, talkative, tiny_model
@@ -182,6 +182,31 @@ def test_a_routed_phrase_is_named_again_only_where_the_model_is_sure(model: Mode
         assert choose(logits, [state], [[]]) == [chosen]
 
 
+def test_a_phrase_that_begins_like_a_routed_one_is_said_where_the_model_is_surer(model: Model) -> None:
+    """Of "baseball glove" the first word costs, so that a list goes on with something else."""
+    rows, m = model.network.rows, model.markers
+    state = AnswerState(rows, m, ["detection"], 5)
+    for token in (m.ref, 40, 41, m.unref, rows.token_id("detection"), *rows.slot_ids("detection"), m.ref):
+        state.feed(token)
+    choose = Chooser(model.network, Sampling(), (), 1)
+    logits = torch.zeros(1, rows.base + len(rows.names))
+    for lead, chosen in ((RESUMED - 0.5, 50), (RESUMED + 0.5, 40)):
+        logits[0, 40], logits[0, 50] = 3.0 + lead, 3.0
+        assert choose(logits, [state], [[]]) == [chosen]
+
+
+def test_a_phrase_that_goes_round_in_circles_is_closed(model: Model) -> None:
+    state = AnswerState(model.network.rows, model.markers, ["detection"], 5)
+    choose = Chooser(model.network, Sampling(), (), 1)
+    logits = torch.zeros(1, model.network.rows.base + len(model.network.rows.names))
+    logits[0, 40] = 9.0
+    state.feed(model.markers.ref)
+    for _ in range(ROUNDS):
+        assert choose(logits, [state], [[]]) == [40]
+        state.feed(40)
+    assert choose(logits, [state], [[]]) == [model.markers.unref]
+
+
 def test_an_answer_begins_in_some_ways_only_where_the_model_is_sure(model: Model) -> None:
     """By that lead over all else, at that place and no other."""
     state = AnswerState(model.network.rows, model.markers, ["detection"], 5)
@@ -201,5 +226,6 @@ def test_of_control_tokens_only_the_legal_ones_are_chosen(model: Model) -> None:
     logits = torch.arange(size, 0, -1.0).expand(2, -1)  # the first ids are the likeliest
     places = [[i for i in controls if n >> i & 1] for n in range(2 * MOST_BANS)]
     for legal, other in zip(places, places[::-1], strict=True):
-        states: Any = [SimpleNamespace(pending=[], allowed=row.copy, repeating=list) for row in (legal, other)]
+        at_ease = {"pending": [], "repeating": list, "resuming": list, "circling": bool}
+        states: Any = [SimpleNamespace(allowed=row.copy, **at_ease) for row in (legal, other)]
         assert choose(logits, states, [[], []]) == [min(row, default=len(controls)) for row in (legal, other)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from chiasm.model import Model
-from chiasm.routing.grammar import AnswerState
+from chiasm.routing.grammar import ROUNDS, AnswerState
 from chiasm.routing.reading import read_answer
 from core.tiny import tiny_model
 
@@ -54,6 +54,35 @@ def test_what_would_name_a_routed_phrase_again_is_known(model: Model) -> None:
     assert now.repeating() == [41]
     now.feed(41)
     assert now.repeating() == []
+
+
+def test_how_a_routed_phrase_of_several_words_begins_is_known_where_one_is_opened(model: Model) -> None:
+    m = model.markers
+    now = state(model, routes=5)
+    for phrase in ([40, 41], [42], [40, 43]):
+        for token in (m.ref, *phrase, m.unref, *routed(model, "detection")):
+            assert now.resuming() == [] or token == phrase[0]
+            now.feed(token)
+    assert now.resuming() == []
+    now.feed(m.ref)
+    assert now.resuming() == [40]
+    now.feed(40)
+    assert now.resuming() == []
+
+
+@pytest.mark.parametrize("circle", [[40], [40, 41], [40, 41, 42]])
+def test_a_phrase_that_says_the_same_again_and_again_is_known(circle: list[int], model: Model) -> None:
+    now = state(model)
+    for token in circle * ROUNDS:
+        now.feed(token)
+    assert not now.circling()  # plain text may
+    for token in (model.markers.ref, 60, *(circle * ROUNDS)[:-1]):
+        now.feed(token)
+        assert not now.circling()
+    now.feed(circle[-1])
+    assert now.circling()
+    now.feed(model.markers.unref)
+    assert not now.circling()
 
 
 def test_no_route_is_granted_beyond_the_limit(model: Model) -> None:
