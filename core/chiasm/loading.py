@@ -37,7 +37,7 @@ def load(
     name_or_path: str | os.PathLike[str] = "nano",
     *,
     device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
+    dtype: torch.dtype | str | None = None,
     tasks: Sequence[str] | None = None,
     tasks_from: Sequence[str | os.PathLike[str]] = (),
     plugins: Sequence[object] = (),
@@ -51,11 +51,11 @@ def load(
 ) -> Model:
     """A model, ready to be asked: an embedded one by name, or a folder: chiasm's, official InternVL2, transformers'.
 
-    `dtype` None is float32 on a CPU and bfloat16 elsewhere. `tasks` None loads every task that is installed and sound;
-    `tasks_from` are task files (`NAME.safetensors`) that replace or complete the folder's; `plugins` are objects with
-    the hook `chiasm_tasks`, for notebooks. `device_map` (accelerate's) spreads the core within `max_memory`, `quantize`
-    "8bit" or "4bit" makes it smaller. Images are cut into `min_tiles` to `max_tiles`; None is what the folder says.
-    Links are refused unless `follow_links`; `progress` hears bytes read and in all; see `Model.notices`.
+    `dtype` is torch's or its name; None is float32 on a CPU and bfloat16 elsewhere. `tasks` None loads every task that
+    is installed and sound; `tasks_from` are task files (`NAME.safetensors`) that replace or complete the folder's;
+    `plugins` are objects with the hook `chiasm_tasks`, for notebooks. `device_map` (accelerate's) spreads the core
+    within `max_memory`, `quantize` "8bit" or "4bit" makes it smaller. Images are cut into `min_tiles` to `max_tiles`;
+    None is what the folder says. Links are refused unless `follow_links`; `progress` hears bytes read and in all.
     """
     place = Placement.of(device, dtype, device_map, max_memory=max_memory, quantize=quantize, progress=progress)
     checkpoint = _retiled(open_model(_folder(name_or_path), follow_links=follow_links), min_tiles, max_tiles)

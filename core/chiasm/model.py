@@ -139,8 +139,8 @@ class Model:
         """Say anything about an image: the model answers and routes what it names to the tasks.
 
         A tuple is several images of one request. One `str` is shared by a list of images; a list of prompts must be as
-        long as the list of images. `tasks` limits what may be routed. Options of sampling are transformers'. With
-        `stream` one request gives a `Stream` in place of its `Result`.
+        long as the list of images. `tasks` limits what may be routed; with [] it only speaks. Options of sampling are
+        transformers'. With `stream` one request gives a `Stream` in place of its `Result`.
         """
         how = Asking.of(
             self.table, self.limits, threshold=threshold, max_objects=max_objects, tasks=tasks, sampling=sampling

@@ -75,6 +75,8 @@ def _device(device: object) -> torch.device:
 def _dtype(dtype: object, on_cpu: bool) -> torch.dtype:
     if dtype is None:
         return torch.float32 if on_cpu else torch.bfloat16
-    if not isinstance(dtype, torch.dtype) or dtype not in DTYPES:
-        raise InputError(f"dtype {told(dtype)} is none that weights have; take one of {', '.join(map(str, DTYPES))}")
-    return dtype
+    named = {str(known).removeprefix("torch."): known for known in DTYPES}
+    found = named.get(dtype) if isinstance(dtype, str) else dtype
+    if not isinstance(found, torch.dtype) or found not in DTYPES:
+        raise InputError(f"dtype {told(dtype)} is none that weights have; take one of {', '.join(named)}")
+    return found

@@ -69,6 +69,12 @@ class Result(BaseModel):
         self._image, self._tasks = image, tasks
         return self
 
+    def __eq__(self, other: object) -> bool:
+        """Whether all that is in the JSON is the same; the remembered image does not count."""
+        if not isinstance(other, Result):
+            return NotImplemented
+        return all(getattr(self, name) == getattr(other, name) for name in type(self).model_fields)
+
     @property
     def labels(self) -> tuple[str, ...]:
         """Every phrase once, in the order asked, those without an object included."""

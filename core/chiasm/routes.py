@@ -35,9 +35,11 @@ def guided_routes(
 
 
 def heard_routes(network: Network, answer: Spoken, asked: TaskOptions) -> list[Route]:
-    """What a spoken answer routed; slots that are still to come are not there."""
+    """What a spoken answer routed to tasks that were `asked`; slots that are still to come are not there."""
     routes = []
     for one in answer.heard:
+        if one.task not in asked.of_task:
+            continue
         slots = answer.hidden[one.first_slot : one.first_slot + len(network.rows.slot_ids(one.task))]
         routes.append(_route(network, one.task, Asked(one.phrase), slots, asked, one.span))
     return routes

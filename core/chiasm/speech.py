@@ -115,7 +115,7 @@ class Stream:
     def _shown(self, answers: Answers, looks: Sequence[Look]) -> Iterator[Output]:
         """The outputs of routes whose slots are all known, and for which no earlier task can be named any more."""
         heard, state = answers.readers[0].heard, answers.states[0]
-        if len(heard) == len(self._known) or not answers.complete(0):
+        if not self._how.tasks or len(heard) == len(self._known) or not answers.complete(0):
             return
         open_to = state.routable  # tasks that the last phrase may still go to
         ready = [

@@ -61,6 +61,10 @@ def test_how_surely_an_answer_begins_is_said_in_the_folder(tmp_path: Path) -> No
     assert reluctant.ask(None, "Hello", max_new_tokens=1).text != text
 
 
+def test_a_dtype_may_be_called_by_its_name(folder: Path) -> None:
+    assert {p.dtype for p in tiny(folder, dtype="bfloat16").network.parameters()} == {torch.bfloat16}
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_weights_come_back_to_the_bit(folder: Path, dtype: torch.dtype) -> None:
     """What was written in bfloat16 is what the loaded network holds, in the type that was asked for."""
@@ -262,7 +266,7 @@ WRONG: dict[str, Callable[[Path], Any]] = {
     "no device": lambda folder: tiny(folder, device="meta"),
     "device None": lambda folder: tiny(folder, device=None),
     "device a list": lambda folder: tiny(folder, device=["cpu"]),
-    "dtype text": lambda folder: tiny(folder, dtype="float16"),
+    "dtype text": lambda folder: tiny(folder, dtype="half"),
     "dtype int8": lambda folder: tiny(folder, dtype=torch.int8),
     "dtype complex": lambda folder: tiny(folder, dtype=torch.complex64),
     "unknown task": lambda folder: tiny(folder, ["depth"]),

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import pytest
+import torch
 from chiasm.limits import Limits
 from chiasm.model import Model
+from chiasm.options import Asking
+from chiasm.requests import Request
 from chiasm.result import Result
+from chiasm.thread import Thread, speaker_of
 from core.tiny import NAMES, BoxTask, EchoTask, LevelTask, picture, talkative, tiny_model
 
 SHORT = {"max_new_tokens": 24}
@@ -158,6 +162,34 @@ def test_a_request_limits_what_may_be_routed(chatty: Model) -> None:
         result = chatty.ask(picture(), "[LEVEL] [DET]", tasks=["level"], do_sample=True, seed=seed, **SHORT)
         assert set(result.outputs) <= {"level"}
         assert chatty.ask(picture(), "Hi", tasks=[], do_sample=True, seed=seed, **SHORT).outputs == {}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+def test_where_nothing_may_be_routed_the_same_is_said_and_goes_nowhere(chatty: Model, stream: bool) -> None:
+    routed = 0
+    for seed in range(5):
+        said: dict[str, Any] = {"do_sample": True, "seed": seed, **SHORT}
+        whole = chatty.ask(picture(), "Hi", **said)
+        spoken = chatty.ask(picture(), "Hi", tasks=[], stream=stream, **said)
+        result = spoken.result if stream else spoken
+        routed += bool(whole.outputs)
+        assert (result.outputs, result.objects) == ({}, ())
+        assert whole.text.partition(" Not found: ")[0].rstrip() == result.text.rstrip()
+    assert routed
+
+
+def test_what_was_trained_beside_its_language_model_is_not_said_where_nothing_may_be_routed() -> None:
+    """Its ear, and adapters if it has any, stay out of it."""
+    model, asked = tiny_model(), {"threshold": None, "max_objects": 1, "tasks": [], "sampling": {}}
+
+    def sayable() -> Collection[str]:
+        how = Asking.of(model.table, model.limits, **asked)
+        return speaker_of(model, Thread(), Request("Hi", ()), [], how).tasks
+
+    assert sayable() == ["echo"]  # of those that need no image
+    with torch.no_grad():
+        model.network.rows.row("echo").asking += 1.0
+    assert sayable() == []
 
 
 def test_without_an_image_nothing_is_routed_that_needs_one(chatty: Model) -> None:

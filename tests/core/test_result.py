@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -48,6 +50,14 @@ def test_json_round_trip_gives_the_same_values_and_classes() -> None:
     assert type(again.outputs["detection"][0]) is Boxes
     assert type(again.outputs["tilt"][0]) is UnknownOutput
     assert again.to_json() == result.to_json()
+
+
+def test_results_are_equal_by_what_they_say_and_not_by_the_image_they_remember() -> None:
+    shown = example().remember(Image.new("RGB", (60, 40)))
+    assert shown == example() == Result.from_json(shown.to_json(), catalog=CATALOG)
+    assert copy.deepcopy(shown) == pickle.loads(pickle.dumps(shown)) == shown
+    assert shown != shown.model_copy(update={"text": "else"})
+    assert shown != shown.to_json()
 
 
 def test_without_the_task_every_field_of_an_output_is_kept() -> None:

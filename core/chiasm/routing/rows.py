@@ -127,6 +127,10 @@ class Rows(nn.Module):
         """Whether any task has an ear for requests, or is to get one."""
         return any(row.asking.requires_grad or bool(row.asking.any()) for row in self._rows())
 
+    def grown(self) -> list[str]:
+        """The tasks that were trained with the language model, not beside it: it says their tokens of itself."""
+        return [name for name in self.names if not self.row(name).asking.any()]
+
     def votes(self, words: Tensor) -> tuple[Tensor, Tensor]:
         """For embeddings (..., D) of words: how much each task listens there and what it hears, (..., tasks) both."""
         directions = F.normalize(words, dim=-1) * words.shape[-1] ** 0.5
