@@ -17,6 +17,7 @@ class NameMatcher:
     def __init__(self, names: Iterable[str], synonyms: Mapping[str, Iterable[str]] | None = None) -> None:
         self._names: dict[str, str] = {}
         given = tuple(names)
+        self._exact = frozenset(given)
         for name in given:
             self._names.setdefault(_plain(name), name)
         for name in given:
@@ -28,6 +29,8 @@ class NameMatcher:
 
     def __call__(self, phrase: str) -> str | None:
         """The category's name, or None when no category is meant."""
+        if phrase in self._exact:
+            return phrase
         plain = _plain(phrase)
         for candidate in (plain, *_singulars(plain)):
             if candidate in self._names:

@@ -36,10 +36,11 @@ class Parts:
             raise InputError(f"{shown_path(folder, 100)}: cannot be written; --out must be a folder of yours") from None
 
     def add(self, answers: Mapping[int, Answer]) -> None:
-        """Keep these; when this returns they survive a kill."""
+        """Keep these; when this returns they survive a kill, but for photographs that were left out this time."""
         self.done.update(answers)
         if self._file is not None:
-            lines = (json.dumps({"image_id": image_id, **answer}) for image_id, answer in answers.items())
+            kept = ((image_id, answer) for image_id, answer in answers.items() if "skipped" not in answer)
+            lines = (json.dumps({"image_id": image_id, **answer}) for image_id, answer in kept)
             self._file.write("".join(f"{line}\n" for line in lines).encode())
             self._file.flush()
             os.fsync(self._file.fileno())

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -52,6 +52,7 @@ class Plan:
     out: Path | None = None
     prompts: Path | None = None
     skip_missing: bool = False
+    tasks_from: tuple[Path, ...] = ()  # files of tasks that the model is loaded with
 
     def pins(self, model: str) -> dict[str, str]:
         """What a resumed run must share with the interrupted one; limit, batch size and processes may change."""
@@ -59,6 +60,8 @@ class Plan:
             "model": model_identity(model), "gt": self.truth.sha256, "images": str(self.images.resolve()),
             "mode": self.mode, "tasks": "+".join(self.tasks), "iou_type": self.iou_type,
         }
+        if self.tasks_from:
+            pins["tasks_from"] = "+".join(_file_identity(path) for path in self.tasks_from)
         return {**pins, "prompts": read_phrasings(self.prompts).sha256} if self.mode == "free" else pins
 
 
@@ -78,6 +81,15 @@ def model_identity(name_or_path: str) -> str:
     except (InputError, OSError):
         return name_or_path  # loading will say what is wrong with it
     return f"{name_or_path}@{sha256(manifest).hexdigest()[:16]}"
+
+
+def _file_identity(path: Path) -> str:
+    """A task file's name and hash."""
+    try:
+        with path.open("rb") as file:
+            return f"{path.name}@{file_digest(file, 'sha256').hexdigest()[:16]}"
+    except OSError:
+        return path.name  # loading will say what is wrong with it
 
 
 class Evaluation:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from ..text.templates import find_template
 from .config import Section, TrainConfig
 from .cutouts import CutoutBank, cut_out
 from .data import Record, read_records
+from .folders import sha256
 from .items import Item, Items, Writer, collate
 from .mix import Mix
 from .photos import PhotoStore
@@ -51,6 +52,7 @@ class Build:
     collate: Callable[[Sequence[Item]], dict[str, Any]]
     save: Callable[[nn.Module, Path], None]
     file: str | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)
 
 
 def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None) -> Build:
@@ -61,7 +63,9 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
     mix = _read(Mix, mixture.requests, "mixture.requests")
     records = _records(config, report)
     limit = mixture.store_gib if mixture.pictures else 0.0
-    store = PhotoStore(records, size=settings.source, limit_gib=limit, report=report)
+    on_bad = config.run.on_bad_sample
+    store = PhotoStore(records, size=settings.source, limit_gib=limit, on_bad=on_bad, report=report)
+    records = list(store.records)
     wanted = mixture.cutouts_per_name if mixture.pictures else 0
     bank = cut_out(records, per_name=wanted, seed=config.run.seed, report=report)
     pictures = Pictures(store, None if bank is None else bank.pixels)
@@ -84,7 +88,14 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
         collate=partial(collate, pad=trainee.step.markers.end, source=settings.source),
         save=trainee.save,
         file=trainee.file,
+        identity=_identity(config, trainee.beside.manifest.core_id),
     )
+
+
+def _identity(config: TrainConfig, base: str) -> dict[str, str]:
+    """Hashes of what a run learns from, by the files' names as the config has them, and the core it began with."""
+    files = [path for part in config.data for path in (part.annotations, part.captions, part.masks) if path]
+    return {"core": base, **{str(path): sha256(path)[:16] for path in files}}
 
 
 def _read(kind: type[T], values: Mapping[str, Any], where: str) -> T:
@@ -112,7 +123,7 @@ def _records(config: TrainConfig, report: Callable[[str], None]) -> list[Record]
             on_bad=config.run.on_bad_sample,
             report=report,
         )
-        records += found * max(1, round(part.weight))
+        records += found * part.weight
     return records
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from chiasm_registry.errors import TrainingError, shown, shown_path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -17,6 +17,10 @@ BOUNDS = {"gt": ">", "ge": ">=", "lt": "<", "le": "<="}
 FREE_TO_CHANGE = frozenset(  # keys of `run` that a resumed run may have other than the run it goes on from
     {"steps", "save_every", "log_every", "keep", "workers", "prefetch", "device_cache"}
 )
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Factor = Annotated[float, Field(ge=0)]
 
 
 class Section(BaseModel):
@@ -32,7 +36,7 @@ class DataConfig(Section):
     images: Path
     captions: Path | None = None
     masks: Path | None = None
-    weight: float = Field(default=1.0, gt=0)
+    weight: int = Field(default=1, ge=1)  # how often each of its photographs counts
 
 
 class OptimizerConfig(Section):
@@ -40,13 +44,13 @@ class OptimizerConfig(Section):
 
     lr: float = Field(default=1e-3, gt=0)
     weight_decay: float = Field(default=0.05, ge=0)
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Share, Share] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0)
     warmup_steps: int = Field(default=100, ge=0)
     schedule: Literal["cosine", "constant"] = "cosine"
     final_lr: float = Field(default=0.0, ge=0, le=1)  # of the cosine's end, as a share of lr
     max_grad_norm: float | None = Field(default=1.0, gt=0)
-    groups: dict[str, float] = {}  # name prefix -> factor on lr; 0 freezes; the longest prefix that fits counts
+    groups: dict[str, Factor] = {}  # name prefix -> factor on lr; 0 freezes; the longest prefix that fits counts
 
 
 class RunConfig(Section):

@@ -38,7 +38,7 @@ class BadSample(TrainingError):  # noqa: N818
 class Record:
     """One annotated photograph; boxes are xyxy in pixels of `size_hw`.
 
-    `labelled` holds the names that are fully annotated here, None means every category of the file.
+    `labelled` holds the names that are fully annotated here; None means every name there is.
     `segments` holds for each object what the file says of its mask (polygons or RLE), unread until it is needed.
     """
 
@@ -112,9 +112,10 @@ class _Reader:
         _unique((row.get("name") for row in categories), "category name", file)
         _unique((row.get("id") for row in categories), "category id", file)
         self.names: dict[Any, str] = {row["id"]: str(row["name"]) for row in categories}
+        self.labelled = frozenset(self.names.values())
         self.by_image: dict[Any, list[Mapping[str, Any]]] = {row["id"]: [] for row in self.images}
         for row in _rows(table, "annotations", file):
-            if row.get("image_id") not in self.by_image:
+            if not _is_id(row.get("image_id")) or row["image_id"] not in self.by_image:
                 fact = f"annotation {shown(row.get('id'), 20)} names image {shown(row.get('image_id'), 20)}"
                 raise TrainingError(f"{shown(file.name)}: {fact}, which the file does not list")
             self.by_image[row["image_id"]].append(row)
@@ -140,7 +141,8 @@ class _Reader:
 
     def _object(self, row: Mapping[str, Any], size_hw: tuple[int, int], image_id: str) -> SampleObject:
         where = f"annotation {shown(row.get('id'), 20)}"
-        name = self.names.get(row.get("category_id", -1))
+        category = row.get("category_id")
+        name = self.names.get(category) if _is_id(category) else None
         if name is None:
             raise BadSample(image_id, f"{where} has category {shown(row.get('category_id'), 20)}, which is not listed")
         if row.get("iscrowd", 0) not in (0, 1):
@@ -159,10 +161,13 @@ class _Reader:
             raise BadSample(image_id, f"{shown_path(name)} is not in the image folder")
         return path
 
-    def _labelled(self, row: Mapping[str, Any], objects: Sequence[SampleObject]) -> frozenset[str] | None:
+    def _labelled(self, row: Mapping[str, Any], objects: Sequence[SampleObject]) -> frozenset[str]:
         absent, partial = row.get("neg_category_ids"), row.get("not_exhaustive_category_ids")
         if absent is None and partial is None:
-            return None
+            return self.labelled  # another file of the run may have more categories
+        for key, ids in (("neg_category_ids", absent), ("not_exhaustive_category_ids", partial)):
+            if ids is not None and not (isinstance(ids, list) and all(map(_is_id, ids))):
+                raise BadSample(str(row["id"]), f"{key} is {shown(ids, 40)}; it must be a list of category ids")
         known = {thing.name for thing in objects} | {self.names[i] for i in absent or () if i in self.names}
         return frozenset(known - {self.names[i] for i in partial or () if i in self.names})
 
@@ -178,6 +183,10 @@ def _checked_box(bbox: Any, size_hw: tuple[int, int]) -> tuple[float, float, flo
         return f"leaves the image of {size_hw[1]} x {size_hw[0]} pixels"
     box = (max(x, 0.0), max(y, 0.0), min(x + width, float(size_hw[1])), min(y + height, float(size_hw[0])))
     return box if box[2] > box[0] and box[3] > box[1] else "has no area inside the image"
+
+
+def _is_id(value: Any) -> bool:
+    return isinstance(value, int | str) and not isinstance(value, bool)
 
 
 def _is_number(value: Any) -> bool:
@@ -210,7 +219,7 @@ def _rows(table: Any, key: str, file: Path) -> Rows:
 def _unique(values: Iterable[Any], what: str, file: Path) -> None:
     seen = set()
     for value in values:
-        if not isinstance(value, int | str) or isinstance(value, bool) or value in seen:
+        if not _is_id(value) or value in seen:
             raise TrainingError(f"{shown(file.name)}: {what} {shown(value, 40)} is missing or given twice")
         seen.add(value)
 

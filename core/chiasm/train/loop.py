@@ -65,6 +65,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
         self.sums = LossSums()
         self._takes_ids = takes_ids(build.module)
         self._trainable = [p for p in build.module.parameters() if p.requires_grad]
+        self.stopping = False  # behind this step, in all processes
         self._ids: list[str] = []
         self._outputs: dict[str, Tensor] = {}
         self._clock, self._clock_step = time.perf_counter(), run.start
@@ -110,7 +111,7 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
         limit = self.run.config.optimizer.max_grad_norm or math.inf
         norm = nn.utils.clip_grad_norm_(self._trainable, limit)
         fine = bool(torch.stack((self._outputs["loss"].detach().float(), norm.float())).isfinite().all().item())
-        broken, self.run.stop.asked = any_of([not fine, self.run.stop.asked], self.args.device)
+        broken, self.stopping = any_of([not fine, self.run.stop.asked], self.args.device)
         if broken:
             self._refuse(norm)
         return norm
@@ -133,11 +134,11 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
         raise TrainingError(f"step {step}: {shown(what, 40)} is not finite; samples {some}{more}; step not taken")
 
     def _name_bad(self, notes: list[BadNote]) -> None:
-        step = self.state.global_step + 1
-        for note in notes:
+        step, fatal = self.state.global_step + 1, any(note.fatal for note in notes)
+        noted, fatal = any_of([bool(notes), fatal], self.args.device)
+        for note in [one for some in all_of(notes) for one in some] if noted else ():
             if self.run.log is not None and self.run.log.bad_sample(step, note.sample_id, note.fact):
                 self.run.progress.say(f"bad sample {shown(note.sample_id, 40)}: {shown(note.fact, 120)}")
-        fatal = any_of([any(note.fatal for note in notes)], self.args.device)[0] if notes or world()[1] > 1 else False
         if fatal:
             last = next((note for note in reversed(notes) if note.fatal), None)
             fact = f"{shown(last.sample_id, 40)}: {shown(last.fact, 90)}" if last else "of another process"
@@ -190,6 +191,11 @@ class Loop(Trainer):  # type: ignore[misc]  # transformers is not typed
         write_checkpoint(root, step, fill, keep=self.run.config.run.keep)
         save_model(self.build, self.ema, self.run.out)
 
+    def save_again(self, checkpoint: Path) -> None:
+        """The usable model's folder, from the checkpoint of a run that has no step left."""
+        self._load_from_checkpoint(str(checkpoint))
+        first_does(lambda: save_model(self.build, self.ema, self.run.out))
+
     # Going on from a checkpoint: called by the Trainer with its folder.
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, model: nn.Module | None = None) -> None:
@@ -224,8 +230,9 @@ class Pace(TrainerCallback):  # type: ignore[misc]
         run.progress.step(step)
         last = step >= run.last
         control.should_log = last or step % run.config.run.log_every == 0
-        control.should_save = last or run.stop.asked or step % run.config.run.save_every == 0
-        control.should_training_stop = last or run.stop.asked
+        stopping = self.loop.stopping  # as all processes agreed; a signal since then is one of the next step
+        control.should_save = last or stopping or step % run.config.run.save_every == 0
+        control.should_training_stop = last or stopping
 
 
 def _finite(values: Mapping[str, float]) -> bool:

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from chiasm_registry.errors import ChiasmError
+from chiasm_registry.errors import ChiasmError, TrainingError
 
 from .data import BadSample, Record
 
@@ -26,8 +26,9 @@ REPORT_EVERY = 500
 class PhotoStore:
     """`store[i]` is the (3, S, S) uint8 photograph of record i.
 
-    Where the whole set fits into `limit_gib` it is decoded at once by threads into `pixels` (N, 3, S, S); else
-    `pixels` is None and photographs are decoded when they are asked for.
+    Where the whole set fits into `limit_gib` it is decoded at once by threads into `pixels` (N, 3, S, S); one that is
+    bad is then left out of `records` and reported, or stops, as `on_bad` says. Else `pixels` is None and photographs
+    are decoded when they are asked for; a bad one stops.
     """
 
     def __init__(
@@ -37,8 +38,10 @@ class PhotoStore:
         size: int = 480,
         limit_gib: float = 8.0,
         workers: int | None = None,
+        on_bad: Literal["skip", "stop"] = "stop",
         report: Callable[[str], None] = lambda line: None,
     ) -> None:
+        self.on_bad = on_bad
         self.records, self.size, self.report = tuple(records), size, report
         self.device = torch.device("cpu")
         self.pixels: Tensor | None = None
@@ -82,8 +85,15 @@ class PhotoStore:
     def _decode_all(self) -> Tensor:
         pixels = torch.empty((len(self.records), 3, self.size, self.size), dtype=torch.uint8)
 
+        bad: dict[int, BadSample] = {}
+
         def fill(index: int) -> None:
-            pixels[index] = decode(self.records[index], self.size)
+            try:
+                pixels[index] = decode(self.records[index], self.size)
+            except BadSample as error:
+                if self.on_bad == "stop":
+                    raise
+                bad[index] = error
 
         with ThreadPoolExecutor(self._workers) as pool:
             try:
@@ -93,7 +103,17 @@ class PhotoStore:
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return pixels
+        return self._without(bad, pixels) if bad else pixels
+
+    def _without(self, bad: Mapping[int, BadSample], pixels: Tensor) -> Tensor:
+        """What is left when the bad ones are left out of the records."""
+        for index in sorted(bad):
+            self.report(f"skipped {bad[index]}")
+        kept = [index for index in range(len(self.records)) if index not in bad]
+        if not kept:
+            raise TrainingError("no photograph of the set can be read")
+        self.records = tuple(self.records[index] for index in kept)
+        return pixels[kept]
 
 
 def decode(record: Record, size: int) -> Tensor:

@@ -32,7 +32,7 @@ from .data import Record
 from .shapes import Thing, things
 from .tints import TINTS
 
-SIDED = re.compile(r"\b(left|right)\b", re.IGNORECASE)  # captions that a mirrored photograph belies
+SIDED = re.compile(r"\b(left|right)(most|hand)?\b", re.IGNORECASE)  # captions that a mirrored photograph belies
 PLACES = 3  # tried for a paste before it may hide something
 MOSTLY_SEEN = 0.7  # of a photograph's area, for its captions to hold
 NO_COLOURS = colour_map(1.0, 1.0, 1.0, 0.0)

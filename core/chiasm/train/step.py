@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
-from chiasm_registry import Route, Scene
+from chiasm_registry import Route, Scene, TrainingError
 from chiasm_registry.contract import TrainableDecoder
+from chiasm_registry.errors import shown
 from torch import Tensor, nn
 from transformers import DynamicCache
 
@@ -130,6 +131,8 @@ class Step(nn.Module):
     def _text_loss(self, hidden: Tensor, labels: Tensor, heard: Tensor | None) -> Tensor:
         """Cross-entropy of the answers' tokens, routing tokens included; `heard` (tokens, tasks) helps these."""
         learned = labels != NO_LABEL
+        if not learned.any():  # guided phrases alone have no words to learn
+            return 0.0 * hidden.float().sum()
         logits = self.network.logits(hidden[learned], heard)
         return self.text_weight * F.cross_entropy(logits.float(), labels[learned])
 
@@ -188,8 +191,13 @@ class Step(nn.Module):
         ]
         decoder = cast(TrainableDecoder, self.network.decoders[name])
         with blamed_on(name, "loss"):
-            losses = decoder.loss([scenes[k] for k in used], routes, [targets[k] for k in used])
-            return {f"loss/{name}/{part}": loss for part, loss in losses.items()}
+            losses = dict(decoder.loss([scenes[k] for k in used], routes, [targets[k] for k in used]))
+        for part, loss in losses.items():
+            if not isinstance(loss, Tensor) or loss.dim():
+                found = f"a tensor {tuple(loss.shape)}" if isinstance(loss, Tensor) else type(loss).__name__
+                fact = f"the loss {shown(part, 30)} is {found}; give a tensor of one number, as loss.mean() is"
+                raise TrainingError(f"task {name!r} cannot be trained: {fact}")
+        return {f"loss/{name}/{part}": loss for part, loss in losses.items()}
 
 
 def _equal(one: Iterable[Tensor], other: Iterable[Tensor]) -> bool:

@@ -30,6 +30,7 @@ from .config import Section, TrainConfig
 from .data import Record
 from .induction import seed_induction
 from .initial import frozen_trunk, read_initial, start_seeing, start_trunk
+from .items import blamed_on
 from .optimizer import rate_factor
 from .step import Pictures, Step
 from .texts import language_texts
@@ -196,7 +197,8 @@ def _prepare(decoder: nn.Module, name: str, options: Mapping[str, Any], initial:
         raise TrainingError(f"task {name!r} cannot be trained: its decoder has no loss()")
     prepare = getattr(decoder, "prepare", None)
     if prepare is not None:
-        prepare(options, initial)
+        with blamed_on(name, "prepare"):
+            prepare(options, initial)
     elif options:
         raise TrainingError(f"config: key tasks.{name} has options, its decoder has no prepare() that reads them")
 

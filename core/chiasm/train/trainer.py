@@ -18,6 +18,7 @@ from chiasm_registry.errors import TrainingError, shown
 from transformers import TrainingArguments
 from transformers import logging as transformers_logging
 
+from ..checkpoint.manifest import task_file_name
 from ..files import guarded_write
 from .alone import for_one_task
 from .config import TrainConfig
@@ -73,7 +74,7 @@ def train(
         else:
             first_does(lambda: None)
         stop = held.enter_context(stop_on_signal())
-        checkpoint = first_does(lambda: _where_from(out, resume))
+        checkpoint = first_does(lambda: _where_from(out, resume, config.alone))
         start = _start(checkpoint, identity := _identity(config), out)
         torch.manual_seed(config.run.seed)
         parts = build(config, _teller(quiet))
@@ -117,6 +118,8 @@ def _run(build: Build, run: Run, args: TrainingArguments, checkpoint: Path | Non
         done = int(loop.state.global_step)
     else:
         done = run.start
+        if checkpoint is not None:  # it may have been killed between its last checkpoint and its model
+            loop.save_again(checkpoint)
     report = _report(run, saved_at(build, run.out), args, done, time.perf_counter() - begun)
     lines: tuple[str, ...] = ()
     if world()[0] == 0:
@@ -150,11 +153,11 @@ def _make(out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
 
 
-def _where_from(out: Path, resume: bool) -> Path | None:
+def _where_from(out: Path, resume: bool, alone: str | None) -> Path | None:
     """The checkpoint to go on from, after mending what a killed run left."""
-    if not resume:
-        set_aside(out, (CHECKPOINTS, MODEL, LOG, REPORT))
     restore_folder(out / MODEL)
+    if not resume:
+        set_aside(out, (CHECKPOINTS, MODEL, LOG, REPORT, *([task_file_name(alone)] if alone else [])))
     return newest_checkpoint(out / CHECKPOINTS)
 
 

@@ -74,7 +74,8 @@ def detection_losses(
         believed = _believed(taught, targets, slots.shape[1])
         losses["naming"] = weights.naming * _naming_loss(kind, targets)
         quality = weights.truth * quality + (1 - weights.truth) * believed
-    losses["score"] = weights.score * _score_loss(logits, quality, asked)
+    counted = asked[..., None] & ~(_ignored(scenes, targets, located, slots.shape[1]) & (assigned.quality == 0))
+    losses["score"] = weights.score * _score_loss(logits, quality, counted)
     if located.distances.requires_grad:  # the box head may be frozen while language learns
         losses.update(_box_losses(located, assigned, weights))
         if taught is not None:
@@ -83,9 +84,25 @@ def detection_losses(
     if weights.rivals:
         singled = _singled(targets, slots.shape[1]).to(device, non_blocking=True)
         losses["rivals"] = weights.rivals * rivals_loss(
-            head, located, scenes, slots, logits.detach(), truth, asked, singled
+            head, located, scenes, slots, logits.detach(), truth, counted, singled
         )
     return losses
+
+
+def _ignored(
+    scenes: Sequence[Scene], targets: Sequence[Sequence[BoxTarget]], located: Located, rows: int
+) -> Tensor:
+    """(B, R, L): whether the location's centre lies in a group that is neither the phrase's nor not."""
+    (height, width), device = located.view_hw, located.centres.device
+    found = torch.zeros(len(scenes), rows, len(located.centres), dtype=torch.bool, device=device)
+    for b, (scene, of_image) in enumerate(zip(scenes, targets, strict=True)):
+        scale = torch.tensor([width / scene.size_hw[1], height / scene.size_hw[0]] * 2)
+        for r, target in enumerate(of_image):
+            if len(target.ignored):
+                boxes = (target.ignored * scale).to(device)[:, None]  # (m, 1, 4)
+                inside = (located.centres > boxes[..., :2]) & (located.centres < boxes[..., 2:])
+                found[b, r] = inside.all(-1).any(0)
+    return found
 
 
 def _singled(targets: Sequence[Sequence[BoxTarget]], rows: int) -> Tensor:
@@ -157,10 +174,10 @@ def _naming_loss(kind: Tensor, targets: Sequence[Sequence[BoxTarget]]) -> Tensor
     return F.cross_entropy(named, wanted, reduction="sum") / max(1, len(rows))
 
 
-def _score_loss(logits: Tensor, quality: Tensor, asked: Tensor) -> Tensor:
-    """Binary cross-entropy to soft targets, per unit of target; phrases that only pad the batch do not count."""
-    loss = F.binary_cross_entropy_with_logits(logits, quality, reduction="none") * asked[..., None]
-    return loss.sum() / (quality * asked[..., None]).sum().clamp(min=1.0)
+def _score_loss(logits: Tensor, quality: Tensor, counted: Tensor) -> Tensor:
+    """Binary cross-entropy to soft targets, per unit of target, where it is `counted` (B, R, L)."""
+    loss = F.binary_cross_entropy_with_logits(logits, quality, reduction="none") * counted
+    return loss.sum() / (quality * counted).sum().clamp(min=1.0)
 
 
 def _box_losses(located: Located, assigned: Assignment, weights: LossWeights) -> dict[str, Tensor]:

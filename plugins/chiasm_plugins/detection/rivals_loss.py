@@ -30,13 +30,14 @@ def rivals_loss(
     slots: Tensor,
     logits: Tensor,
     truth: Truth,
-    asked: Tensor,
+    counted: Tensor,
     singled: Tensor,
 ) -> Tensor:
     """Of a phrase's candidates, which are meant; where a phrase means all of its name, scores are to stay as they are.
 
-    `logits` (B, R, L) of the locations; none of this reaches them. Of what a phrase that is `singled` (B, R) means, the
-    rivals may be no things at all: boxes where the head is mistaken.
+    `logits` (B, R, L) of the locations; none of this reaches them, and only those that are `counted` (B, R, L) are
+    compared. Of what a phrase that is `singled` (B, R) means, the rivals may be no things at all: boxes where the head
+    is mistaken.
     """
     rows = logits.shape[1]
     candidates = head.candidates(located, logits)
@@ -50,7 +51,7 @@ def rivals_loss(
     rivals = own & truth.valid[:, None] & ~truth.meant[:, None]  # (B, R, G)
     other = (overlap * rivals[:, :, None]).amax(-1)
     contested = rivals.any(-1) | singled  # (B, R)
-    there = candidates.there & asked[..., None]
+    there = candidates.there & counted.gather(2, candidates.locations)
     compared, right = candidates.logits + more, there & (meant >= other)
     judged = F.binary_cross_entropy_with_logits(compared, (right & (meant > SAME)).float(), reduction="none")
     chosen = there & contested[..., None]

@@ -85,7 +85,7 @@ def _of_image(targets: Sequence[MaskTarget], most: int, bare: int, view: int, rn
         _Prompt(None, [], r, True, target.whole, [])
         for r, target in rng.sample(list(enumerate(targets)), len(targets))
         if target.whole is not None
-    ][:ALONE]
+    ][: min(ALONE, most)]
     known: dict[tuple[float, ...], tuple[int, int]] = {}  # an object that several phrases mean is asked for once
     boxed: dict[tuple[float, ...], tuple[int, int]] = {}
     for r in rng.sample(range(len(targets)), len(targets)):

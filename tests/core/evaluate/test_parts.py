@@ -80,3 +80,12 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(InputError, match="cannot be written"):
         Parts(tmp_path / "file", PINS)
+
+
+def test_what_was_left_out_is_asked_again(tmp_path: Path) -> None:
+    """A photograph that could not be opened may be mended by then."""
+    parts = Parts(tmp_path, PINS)
+    parts.add({1: {"rows": []}, 2: {"skipped": "2.jpg is torn"}})
+    assert set(parts.done) == {1, 2}
+    parts.close()
+    assert set(_read(tmp_path)) == {1}

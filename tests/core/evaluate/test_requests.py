@@ -134,3 +134,8 @@ def test_a_name_of_its_own_wins_over_rules() -> None:
     match = NameMatcher(["glass", "glasses"])
     assert match("glasses") == "glasses"
     assert match("glass") == "glass"
+
+
+def test_a_category_s_own_spelling_wins() -> None:
+    match = NameMatcher(["Orange", "orange"])
+    assert (match("orange"), match("Orange"), match("ORANGE")) == ("orange", "Orange", "Orange")

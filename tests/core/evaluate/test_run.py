@@ -170,3 +170,14 @@ def test_ranks_come_from_the_launcher() -> None:
         with pytest.raises(InputError, match="torchrun"):
             read_ranks(bad)
     assert gather({1: {}}, Ranks()) == {1: {}}
+
+
+def test_other_task_files_are_another_evaluation(photographed: Any, tmp_path: Path) -> None:
+    truth, folder, oracle = photographed
+    file, plan = tmp_path / "mine.safetensors", {"truth": truth, "images": folder, "out": tmp_path / "out"}
+    file.write_bytes(b"one")
+    _run(oracle(truth), **plan, tasks_from=(file,))
+    for changed in ({}, {"tasks_from": (file,)}):
+        file.write_bytes(b"two")
+        with pytest.raises(InputError, match="holds an evaluation with tasks_from 'mine"):
+            Evaluation(Plan(**plan, **changed), "oracle", Ranks())

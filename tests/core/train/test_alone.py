@@ -196,7 +196,7 @@ def test_adapters_learn_with_it_and_are_on_in_its_calls_alone(data: Path, base: 
     assert one.outputs == other.outputs
     asked_of = ["detection", "abacus"]
     told = both.run(asked_of, picture(), ["dog", "cup"], threshold=0)
-    assert told.outputs["detection"] != one.outputs["detection"]
+    assert told.outputs["detection"] == one.outputs["detection"]  # it is spoken by itself
     add_tasks(base, [tmp_path / "abacus.safetensors"], tmp_path / "joined")
     on = for_one_task(alone(data, tmp_path / "joined"), "abacus")
     moving = {name for name, p in build(on).module.named_parameters() if p.requires_grad}

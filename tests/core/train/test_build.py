@@ -16,7 +16,7 @@ from chiasm.train import trainee
 from chiasm.train.build import Build, build
 from chiasm.train.config import parse_config
 from chiasm.train.optimizer import freeze
-from chiasm_registry import Catalog, ChiasmError, CoreInfo, Decoder, Sample
+from chiasm_registry import Catalog, ChiasmError, CoreInfo, Decoder, Sample, TrainingError
 from core.tiny import NAMES, BoxTask, description, picture
 from core.train.test_step import Learner
 from PIL import Image
@@ -251,6 +251,33 @@ def test_tasks_that_cannot_learn_cost_nothing(
     found["loss"].backward()
     assert made.module.network.rows.row("detection").vectors.grad is None
     assert made.module.network.rows.row("abacus").vectors.grad is not None
+
+
+@pytest.mark.parametrize(
+    ("loss", "found"), [(1.0, "float"), (torch.zeros(3, requires_grad=True), r"a tensor \(3,\)")]
+)
+def test_a_loss_that_is_no_number_is_named_with_its_task(
+    data: Path, monkeypatch: pytest.MonkeyPatch, loss: object, found: str
+) -> None:
+    made = build(config(data))
+    monkeypatch.setattr(made.module.network.decoders["detection"], "loss", lambda *_: {"box": loss})
+    with pytest.raises(TrainingError, match=f"'detection' cannot be trained: the loss box is {found}; give a tensor"):
+        made.module(**first_batch(made))
+
+
+def test_guided_phrases_alone_have_no_words_to_learn(data: Path) -> None:
+    mixture = {"views": {"size": 56, "source": 64}, "branches": 3, "conversations": 0, "requests": {"guided": 1.0}}
+    made = build(config(data, mixture=mixture))
+    losses = made.module(**first_batch(made))
+    assert losses["loss/text"] == 0
+    assert losses["loss"].isfinite()
+
+
+def test_other_annotations_are_another_run(data: Path) -> None:
+    before = build(config(data)).identity
+    assert build(config(data)).identity == before
+    (data / "train.json").write_text((data / "train.json").read_text() + " ")
+    assert build(config(data)).identity != before
 
 
 class Abacus(TrainTask):

@@ -6,6 +6,7 @@ import json
 import multiprocessing
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Callable, Mapping
@@ -16,8 +17,9 @@ import pytest
 import torch
 from chiasm.train.config import TrainConfig, parse_config
 from chiasm.train.data import BadSample
+from chiasm.train.ema import Ema
 from chiasm.train.log import read_log
-from chiasm.train.trainer import Finished, train
+from chiasm.train.trainer import Finished, _where_from, train
 from chiasm_registry.errors import TrainingError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -273,3 +275,33 @@ def test_rates_by_prefix(tmp_path: Path) -> None:
     assert torch.equal(load_file(tmp_path / "model" / "model.safetensors")["stem.weight"], stem)
     with pytest.raises(TrainingError, match="no parameter's name begins with stam"):
         tiny(tmp_path / "other", config(steps=2, optimizer={"groups": {"stam": 0.1}}))
+
+
+def test_a_model_that_was_not_written_any_more_is_written_by_the_same_command(unbroken: Path, tmp_path: Path) -> None:
+    """Killed between the last checkpoint and the model's folder."""
+    shutil.copytree(unbroken, tmp_path / "run")
+    shutil.rmtree(tmp_path / "run" / "model")
+    assert tiny(tmp_path / "run").steps == 24
+    assert weights(tmp_path / "run") == weights(unbroken)
+
+
+def test_a_signal_behind_the_look_at_it_waits_for_the_next_step(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every process must know of it, and they have agreed for this step."""
+    seen: list[int] = []
+
+    def update(self: Ema, step: int) -> None:
+        if step == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        seen.append(step)
+
+    monkeypatch.setattr(Ema, "update", update)
+    done = tiny(tmp_path)
+    assert (done.steps, done.interrupted) == (6, True)
+
+
+def test_the_file_of_a_task_is_set_aside_too(tmp_path: Path) -> None:
+    (tmp_path / "tilt.safetensors").write_bytes(b"earlier")
+    assert _where_from(tmp_path, False, "tilt") is None
+    assert (tmp_path / "before-1" / "tilt.safetensors").read_bytes() == b"earlier"

@@ -211,3 +211,22 @@ def test_what_is_singled_out_is_told_from_false_boxes() -> None:
         losses[singled] = decoder.loss([scene()], asked(1), [[replace(plain, singled=singled)]])["rivals"]
     assert losses[False] == 0.0  # an untrained comparison adds nothing
     assert losses[True] > 0.1
+
+
+def test_of_a_group_that_is_to_be_ignored_nothing_is_learned() -> None:
+    """Neither that the phrase is there nor that it is not; what lies outside of it still counts."""
+    found = {}
+    for case, ignored in {"plain": [], "ignored": [BOX]}.items():
+        decoder, nested = head(), learning(1)
+        located = decoder.locate([m[None] for m in scene().maps])
+        logits = torch.zeros(1, 1, located.boxes.shape[1], requires_grad=True)
+        judge = decoder.judge
+        decoder.judge = lambda at, slots, judge=judge, logits=logits: judge(at, slots)._replace(scores=logits)
+        decoder.loss([scene()], nested, [[target(ignored=ignored)]])["score"].backward()
+        x, y = located.centres.unbind(-1)
+        inside = (x > BOX[0]) & (x < BOX[2]) & (y > BOX[1]) & (y < BOX[3])
+        assert inside.any()
+        found[case] = (logits.grad[0, 0, inside].abs().sum(), logits.grad[0, 0, ~inside].abs().min())
+    assert found["plain"][0] > 0
+    assert found["ignored"][0] == 0
+    assert found["ignored"][1] > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 import torch
 from chiasm_plugins.segmentation.prompting import draw_prompts
 from chiasm_plugins.segmentation.sam import IN, LOWER_RIGHT, OUT, UPPER_LEFT
@@ -66,6 +67,13 @@ def test_prompts_point_into_the_mask_that_they_are_trained_with() -> None:
                 assert all(mask[int(y), int(x)] for x, y, kind in tokens if kind == IN)
                 assert not any(mask[int(y), int(x)] for x, y, kind in tokens if kind == OUT)
     assert {IN, OUT, UPPER_LEFT, LOWER_RIGHT} <= kinds
+
+
+@pytest.mark.parametrize("most", [1, 2])
+def test_there_are_no_more_prompts_than_asked_for(most: int) -> None:
+    targets = list(mask_targets(sample([ONE, ONE, ONE], ((0,), (1,), (2,)))))
+    for _ in range(20):
+        assert draw_prompts([targets], most, 2, VIEW).known.shape[-1] <= most
 
 
 def test_an_image_without_anything_known_still_has_a_place_in_the_batch() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,7 +68,7 @@ def measure_boxes(asked: Boxes, measured: Measured) -> None:
 
     from ..progress import counted
 
-    plan, ranks = asked.plan(), read_ranks()
+    plan, ranks = replace(asked.plan(), tasks_from=measured.tasks_from), read_ranks()
     evaluation = Evaluation(plan, measured.model, ranks)
     loaded = measured.load(device=ranks.device(measured.device))
     with counted(len(evaluation.todo), "images", shown=ranks.rank == 0) as advance:
