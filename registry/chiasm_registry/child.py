@@ -90,6 +90,7 @@ def _listen(child: int, reading: int, deadline: float, limit_s: float, heard: Ca
         else:
             done, state = os.waitpid(child, os.WNOHANG)
             status = state if done else None
+            buffer += _rest(reading) if done else b""  # what it said between the look at the pipe and its end
         lines, buffer = _lines(buffer)
         for line in lines:
             if line is _DONE:
@@ -98,6 +99,14 @@ def _listen(child: int, reading: int, deadline: float, limit_s: float, heard: Ca
     if status is None:
         status = os.waitpid(child, 0)[1]
     return _death(status)
+
+
+def _rest(reading: int) -> bytes:
+    """What is in the pipe now."""
+    rest = b""
+    while select.select([reading], [], [], 0)[0] and (chunk := os.read(reading, _CHUNK)):
+        rest += chunk
+    return rest
 
 
 def _lines(buffer: bytes) -> tuple[list[Any], bytes]:

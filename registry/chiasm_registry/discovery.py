@@ -151,7 +151,10 @@ def _refused(
     rivals = [
         other.distribution
         for other in claims
-        if other.name == claim.name and other is not claim and not listed(other, block)
+        if other.name == claim.name
+        and other is not claim
+        and not listed(other, block)
+        and (only is None or listed(other, only))
     ]
     if rivals and not (_is_platform(claim.distribution) and not any(map(_is_platform, rivals))):
         return _found(

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
+from .errors import shown
 from .outputs import Output
 
 API_VERSION = "1.0"
 
 TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 TaskToken = Annotated[str, StringConstraints(pattern=r"^\[[A-Z][A-Z0-9_]{0,62}\]$")]
+
+
+TAKEN = frozenset({"task", "image", "phrases"})  # what `Model.run` calls its own
 
 
 class NoOptions(BaseModel):
@@ -57,6 +61,27 @@ other) choice; `weights_of` says which versions of its distribution wrote weight
         except InvalidSpecifier:
             raise ValueError("weights_of must say versions, like '>=1.2,<2'") from None
         return weights_of
+
+    @field_validator("options")
+    @classmethod
+    def _names_of_options(cls, options: type[BaseModel]) -> type[BaseModel]:
+        if taken := sorted(TAKEN & options.model_fields.keys()):
+            raise ValueError(f"an option cannot be called {taken[0]!r}, which run() has already; rename it")
+        return options
+
+    @field_validator("phrasings")
+    @classmethod
+    def _with_a_place(cls, phrasings: tuple[str, ...]) -> tuple[str, ...]:
+        for phrasing in phrasings:
+            if "{names}" not in phrasing:
+                raise ValueError(f"the phrasing {shown(repr(phrasing), 60)} has no {{names}}; say where they stand")
+        return phrasings
+
+    @model_validator(mode="after")
+    def _not_after_itself(self) -> TaskSpec:
+        if self.name in self.after:
+            raise ValueError("a task cannot come `after` itself; take its name out")
+        return self
 
     @field_validator("output")
     @classmethod

@@ -5,6 +5,7 @@ Of torch, numpy and Pillow only what is already imported is looked at; nothing i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -53,10 +54,19 @@ class Snapshot:
             value = self._held.get(probe.name, probe.fresh)
             if value is _UNKNOWN or (imported and probe.name in _SHARED):
                 continue
-            if probe.read() != value:
-                probe.write(value)
+            if not _is(probe, value):
+                with contextlib.suppress(Exception):  # what is gone for good must not keep the rest from coming back
+                    probe.write(value)
                 changed.append(probe.name)
         return tuple(changed)
+
+
+def _is(probe: Probe, value: Any) -> bool:
+    """Whether the state has this value; what cannot even be read has another."""
+    try:
+        return bool(probe.read() == value)
+    except Exception:
+        return False
 
 
 def _probes() -> Iterator[Probe]:

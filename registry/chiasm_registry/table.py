@@ -133,10 +133,21 @@ def _absent_spec(place: StoredTask) -> TaskSpec:
         raise CheckpointError(f"the checkpoint's task {shown(repr(place.name), 40)} has no valid declaration") from None
 
 
+def circles(after: Mapping[str, Sequence[str]]) -> list[str]:
+    """The tasks that wait for themselves by what they come `after`, sorted."""
+
+    def behind(name: str) -> set[str]:
+        found: set[str] = set()
+        todo = [name]
+        while todo:
+            new = {first for first in after[todo.pop()] if first in after} - found
+            found |= new
+            todo += new
+        return found
+
+    return sorted(name for name in after if name in behind(name))
+
+
 def _refuse_circles(after: Mapping[str, Sequence[str]]) -> None:
-    done: set[str] = set()
-    while waiting := [name for name in after if name not in done]:
-        ready = [name for name in waiting if all(first in done or first not in after for first in after[name])]
-        if not ready:
-            raise PluginError(f"the tasks {shown(waiting)} wait for each other in `after`")
-        done.update(ready)
+    if waiting := circles(after):
+        raise PluginError(f"the tasks {shown(waiting)} wait for each other in `after`; leave one of them out")

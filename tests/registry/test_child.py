@@ -62,3 +62,10 @@ def test_what_a_child_prints_is_no_result(capfd: pytest.CaptureFixture[str]) -> 
 def test_without_fork_the_work_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(os, "fork")
     assert told_by(lambda tell: tell(os.getpid()), 20) == ([os.getpid()], None)
+
+
+def test_what_a_child_says_right_before_its_end_is_heard(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody looks at the pipe between its last words and its end: the wait for it takes until both are over."""
+    wait = os.waitpid
+    monkeypatch.setattr(os, "waitpid", lambda child, how: wait(child, 0))
+    assert told_by(lambda tell: [time.sleep(0.3), tell("last words")][0], 20) == (["last words"], None)

@@ -185,6 +185,8 @@ def test_one_plugin_name_in_two_distributions_is_a_conflict_of_both(install: Ins
     with pytest.raises(PluginError, match="plugin 'depth' is conflict"):
         catalog.task("depth")
     assert list(discover(group=GROUP, block=["two"]).tasks) == ["depth"]
+    only = discover(group=GROUP, only=["two"])
+    assert [(info.distribution, info.status) for info in only.plugins] == [("one", "disabled"), ("two", "ok")]
 
 
 @pytest.mark.parametrize(("first", "second"), [(("one", "A"), ("one", "B")), (("one", "A"), ("two", "A"))])

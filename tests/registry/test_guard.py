@@ -162,3 +162,19 @@ def test_state_beyond_torch_s_is_put_back_and_named() -> None:
 
 def test_a_text_is_one_line_without_addresses_and_not_too_long() -> None:
     assert clean("<x at 0x7f0123456789>\n\x1b[31m" + "y" * 99, 40) == "<x at 0x…> \\x1b[31m" + "y" * 20 + "…"
+
+
+def test_what_is_gone_for_good_keeps_nothing_else_from_coming_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    def leaves() -> None:
+        os.chdir("/")
+        tmp_path.rmdir()
+        torch.set_default_dtype(torch.float64)
+
+    outcome = guarded(leaves, "it", __name__)
+    assert outcome.fault is None
+    assert "working directory" in outcome.changed
+    assert torch.get_default_dtype() == torch.float32

@@ -25,7 +25,7 @@ from chiasm_registry import (
     UnknownOutput,
 )
 from PIL import Image
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 BOX = Box(xyxy=(1.0, 2.0, 3.0, 4.0))
 MASK = Mask.from_numpy(np.eye(3, dtype=bool))
@@ -111,3 +111,20 @@ def test_an_author_writes_only_what_the_task_says() -> None:
 
     assert Tilt(degrees=1.5).phrase == ""
     assert TaskSpec(name="tilt", token="[TILT]", embeddings=1, output=Tilt, summary="tilt").needs_image
+
+
+class Named(BaseModel):
+    image: str = ""
+
+
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        ({"options": Named}, "an option cannot be called 'image', which run\\(\\) has already; rename it"),
+        ({"phrasings": ("Tilt {names}.", "Do it")}, "the phrasing 'Do it' has no {names}; say where they stand"),
+        ({"after": ("tilt",)}, "a task cannot come `after` itself; take its name out"),
+    ],
+)
+def test_a_declaration_that_could_not_be_used_is_refused(more: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        TaskSpec(name="tilt", token="[TILT]", embeddings=1, output=Output, summary="tilt", **more)

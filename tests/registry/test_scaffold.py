@@ -47,6 +47,19 @@ def test_a_project_of_every_kind_learns(bench: Bench) -> None:
     assert losses[-1] < 0.9 * losses[0]
 
 
+@pytest.mark.parametrize("name", ["none", "true", "task", "class", "boxes", "_a", "a" * 41])
+def test_a_name_that_its_code_cannot_have_is_refused(name: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="a task cannot be called"):
+        new_project(name, "boxes", tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_a_place_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="cannot be written: Not a directory; name another with --out"):
+        new_project("depth", "points", tmp_path / "file" / "new")
+
+
 def test_a_project_is_whole_and_says_its_own_name(tmp_path: Path) -> None:
     project = new_project("my_depth", "points", tmp_path / "new")
     assert {file.relative_to(project).as_posix() for file in project.rglob("*") if file.is_file()} == WHOLE

@@ -65,8 +65,7 @@ def test_tasks_are_found_by_name_and_by_token() -> None:
         ([], [Stored("Not A Name", "[A]")], "has no valid declaration"),
         ([], [Stored("x", "[X]", 10**9)], "has no valid declaration"),
         ([task("d", after=("e",)), task("e", after=("d",))], [], "wait for each other"),
-        ([task("d", after=("d",))], [], "wait for each other"),
-    ],
+        ],
 )
 def test_what_does_not_go_together_is_refused(tasks: list[Task], stored: list[Stored], why: str) -> None:
     with pytest.raises((PluginError, CheckpointError), match=why):

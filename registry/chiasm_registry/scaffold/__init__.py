@@ -25,6 +25,11 @@ KINDS = {
     "image": "a picture",
     "custom": "a number of its own",
 }
+# what a project's own code imports by these names, beside what Python keeps for itself
+RESERVED = frozenset(
+    {"Task", "Output", "Scene", "Route", "Decoder", "Sample", "Metric", "Box", "Boxes", "Mask", "Masks", "Point",
+     "Points", "Picture", "Tensor", "Sequence", "Any"}
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -61,16 +66,23 @@ def new_project(name: str, kind: str = "custom", out: Path | None = None) -> Pat
     """Write the project of a new task into the folder `out` (None: one called after it); the folder is returned."""
     if kind not in KINDS:
         raise InputError(f"no kind {shown(repr(kind), 40)} of task; there are {', '.join(KINDS)}")
-    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name) or keyword.iskeyword(name):
-        raise InputError(f"a task cannot be called {shown(repr(name), 60)}; write small letters, digits and _")
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,39}", name):
+        rule = "write up to 40 small letters, digits and _, a letter first"
+        raise InputError(f"a task cannot be called {shown(repr(name), 60)}; {rule}")
     project = Project(name, kind)
+    if any(word in RESERVED or keyword.iskeyword(word) for word in (name, project.words()["Class"])):
+        raise InputError(f"a task cannot be called {name!r}, a word that its code needs; take another")
     folder = out if out is not None else Path(project.distribution)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"'{shown_path(folder)}' is there already and not empty; name another with --out")
-    for path, text in _files(project):
-        target = folder / path
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_text(text, encoding="utf-8")
+    try:
+        for path, text in _files(project):
+            target = folder / path
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(text, encoding="utf-8")
+    except OSError as error:
+        fact = shown(error.strerror or type(error).__name__, 60)
+        raise InputError(f"'{shown_path(folder)}' cannot be written: {fact}; name another with --out") from error
     return folder
 
 
