@@ -14,6 +14,7 @@ from chiasm_registry.discovery import discover
 from chiasm_registry.errors import shown, shown_path
 from chiasm_registry.guard import clean
 from chiasm_registry.outputs import NOTICE_CHARS, Notice
+from chiasm_registry.table import circles
 from torch import nn
 
 from .assemble import build_backbone, build_decoder, empty_backbone, markers_of
@@ -135,7 +136,13 @@ def _built(
     backbone = empty_backbone(checkpoint.config)
     decoders: dict[str, nn.Module] = {}
     broken: dict[str, str] = {}
+    if not all_of_them:
+        stuck = circles({name: task.spec.after for name, task in tasks.items()})
+        why = f"{', '.join(stuck)} wait for each other in `after`"
+        broken = {name: f"task {name!r} is left out: {why}" for name in stuck}
     for name, task in tasks.items():
+        if name in broken:
+            continue
         try:
             decoders[name] = build_decoder(task, cast(Backbone, backbone).info)
         except PluginError as error:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import torch
 from chiasm_registry import TaskTable
 from chiasm_registry.outputs import Notice
+from torch import Tensor
 
 from .answer import answered
 from .images import ImageSource, OpenedImage
@@ -17,7 +18,7 @@ from .limits import LIMITS, Limits
 from .options import Asking, TaskOptions, count_of, task_names, task_options
 from .requests import Asked, Clock, opened, pointed_at, requests_of
 from .result import Result
-from .routes import guided_routes
+from .routes import chains, guided_routes, road_to
 from .routing.generate import Voice
 from .routing.guided import speak_guided
 from .routing.network import Network
@@ -190,10 +191,14 @@ class Model:
                 prefix = self._prompt(self.instruction, [look] if look else [])
                 tokens, places = (look.tokens, [look.places]) if look else (None, [])
                 at_once = self.limits.phrases_at_once
-                with self.network.speaking_for(tasks):
-                    said_of = (self.network, self.markers, prefix, tokens, spelled, tasks)
-                    spoken = speak_guided(*said_of, at_once=at_once, places=places)
-            said = dict(zip(phrases, spoken, strict=True))
+                said: dict[str, dict[str, Tensor]] = {phrase: {} for phrase in phrases}
+                for chain in chains(self.table, tasks):
+                    with self.network.speaking_for(chain):
+                        said_of = (self.network, self.markers, prefix, tokens, spelled, chain)
+                        spoken = speak_guided(*said_of, at_once=at_once, places=places)
+                    own = [task for k, task in enumerate(chain, 1) if road_to(self.table, tasks, task) == chain[:k]]
+                    for phrase, slots in zip(phrases, spoken, strict=True):
+                        said[phrase].update({task: slots[task] for task in own})
             routes = guided_routes(self.network, tasks, things, said, asked)
             results.append(answered(self, look, "", routes, asked, clock))
         return results

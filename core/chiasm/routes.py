@@ -11,6 +11,7 @@ from .options import TaskOptions
 from .requests import Asked
 from .routing.generate import Spoken
 from .routing.network import Network
+from .routing.reading import Heard
 
 
 def routable(table: TaskTable, tasks: Sequence[str], untrained: Collection[str], seeing: bool) -> list[str]:
@@ -37,12 +38,33 @@ def guided_routes(
 def heard_routes(network: Network, answer: Spoken, asked: TaskOptions) -> list[Route]:
     """What a spoken answer routed to tasks that were `asked`; slots that are still to come are not there."""
     routes = []
-    for one in answer.heard:
-        if one.task not in asked.of_task:
-            continue
+    for one in wanted(answer.heard, asked):
         slots = answer.hidden[one.first_slot : one.first_slot + len(network.rows.slot_ids(one.task))]
         routes.append(_route(network, one.task, Asked(one.phrase), slots, asked, one.span))
     return routes
+
+
+def wanted(heard: Sequence[Heard], asked: TaskOptions) -> list[Heard]:
+    """What was said of tasks that were asked; of others it goes nowhere."""
+    return [one for one in heard if one.task in asked.of_task]
+
+
+def chains(table: TaskTable, tasks: Sequence[str]) -> list[tuple[str, ...]]:
+    """The tasks' tokens as they stand behind a phrase: each behind those of `tasks` that it comes `after`, no others.
+
+    So what is asked beside a task changes nothing of what it hears. Each task's own road begins some chain.
+    """
+    found: list[tuple[str, ...]] = []
+    for road in sorted((road_to(table, tasks, task) for task in tasks), key=len, reverse=True):
+        if not any(chain[: len(road)] == road for chain in found):
+            found.append(road)
+    return found
+
+
+def road_to(table: TaskTable, tasks: Sequence[str], task: str) -> tuple[str, ...]:
+    """The task behind those of `tasks` that it comes `after`, and those that they come after."""
+    before = [road_to(table, tasks, first) for first in table.by_name(task).spec.after if first in tasks]
+    return tuple(dict.fromkeys([*(name for road in before for name in road), task]))
 
 
 def _route(

@@ -13,7 +13,7 @@ from .answer import Answer, answered, decoded
 from .options import Asking
 from .requests import Clock, Request
 from .result import Result
-from .routes import heard_routes
+from .routes import heard_routes, wanted
 from .routing.generate import Answers, Speaker, speak_free
 from .routing.reading import Heard
 from .scene import Look, look_at
@@ -114,8 +114,8 @@ class Stream:
 
     def _shown(self, answers: Answers, looks: Sequence[Look]) -> Iterator[Output]:
         """The outputs of routes whose slots are all known, and for which no earlier task can be named any more."""
-        heard, state = answers.readers[0].heard, answers.states[0]
-        if not self._how.tasks or len(heard) == len(self._known) or not answers.complete(0):
+        heard, state = wanted(answers.readers[0].heard, self._how.asked), answers.states[0]
+        if len(heard) == len(self._known) or not answers.complete(0):
             return
         open_to = state.routable  # tasks that the last phrase may still go to
         ready = [
@@ -152,7 +152,8 @@ class Stream:
         spoken, known = answers.spoken(0), self._known
         routes = heard_routes(self._model.network, spoken, self._how.asked)
         if whole:  # what had to be shown before an earlier task of its phrase was named is shown again
-            known = {k: a for k, a in known.items() if self._company[k] == self._earlier(spoken.heard, k)}
+            heard = wanted(spoken.heard, self._how.asked)
+            known = {k: a for k, a in known.items() if self._company[k] == self._earlier(heard, k)}
         else:
             places = sorted(known)
             routes, known = [routes[k] for k in places], {n: known[k] for n, k in enumerate(places)}

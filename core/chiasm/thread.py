@@ -68,10 +68,11 @@ def speaker_of(model: Model, thread: Thread, request: Request, looks: Sequence[L
         prompt = build_prompt(words, layout, turns, loose, system=thread.system, max_chars=chars, max_tokens=most)
         ids = [*prompt.ids]
     tokens = torch.cat([look.tokens for look in looks]) if looks else None
-    seeing, grown = bool(looks or thread.looks), model.network.rows.grown()
-    # Where nothing may be routed, what the model has learned to say is said all the same, and goes nowhere.
-    sayable = how.tasks or [name for name in model.table.tasks if name in grown]
-    tasks = routable(model.table, sayable, model.untrained, seeing)
+    seeing = bool(looks or thread.looks)
+    tasks = routable(model.table, how.tasks, model.untrained, seeing)
+    if not tasks:  # what the model has learned to say is said all the same, and goes nowhere
+        grown = [name for name in model.network.rows.grown() if name in model.table.tasks]
+        tasks = routable(model.table, grown, model.untrained, seeing)
     return Speaker(memory, ids, tokens, tasks, [look.places for look in looks])
 
 

@@ -185,6 +185,18 @@ def leave() -> None:
     raise SystemExit(0)
 
 
+def test_tasks_that_wait_for_each_other_are_left_out(folder: Path) -> None:
+    """In a circle of `after` nobody is first; who asks for one of them by name hears of it."""
+    circle = [broken(lambda: None), broken(lambda: None)]
+    for task, name, first in zip(circle, ("ca", "cb"), ("cb", "ca"), strict=True):
+        told = {"name": name, "token": f"[{name.upper()}]", "after": (first,)}
+        task.spec = task.spec.model_copy(update=told)  # type: ignore[misc]
+    model = tiny(folder, None, plugins=[*circle, *TASKS])
+    assert {"ca", "cb"}.isdisjoint(model.table.tasks)
+    notices = [notice.text for notice in model.notices if notice.task in ("ca", "cb")]
+    assert notices == [f"task '{name}' is left out: ca, cb wait for each other in `after`" for name in ("ca", "cb")]
+
+
 @pytest.mark.parametrize(
     "fault",
     [leave, lambda: 1 / 0, lambda: None, lambda: 5, lambda: nn.Linear(2, 2), lambda: object()],

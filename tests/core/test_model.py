@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Collection
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from chiasm.model import Model
 from chiasm.options import Asking
 from chiasm.requests import Request
 from chiasm.result import Result
+from chiasm.routes import chains
 from chiasm.thread import Thread, speaker_of
 from core.tiny import NAMES, BoxTask, EchoTask, LevelTask, picture, talkative, tiny_model
 
@@ -84,7 +86,20 @@ def test_several_tasks_behind_one_phrase(model: Model) -> None:
     assert [o.slots for o in both.outputs["level"]] == pytest.approx(
         [o.slots for o in alone.outputs["level"]], abs=1e-3
     )
-    assert len(model.run(["echo", "level"], picture(), ["dog"]).outputs) == 2
+    turned = model.run(["echo", "level"], picture(), NAMES)
+    assert [o.slots for o in turned.outputs["level"]] == pytest.approx(
+        [o.slots for o in alone.outputs["level"]], abs=1e-3
+    )
+
+
+def test_a_token_stands_behind_those_that_it_comes_after_and_behind_no_others() -> None:
+    after = {"a": (), "b": ("a",), "c": ("a",), "d": ("c", "b"), "e": ("nobody",)}
+    table: Any = SimpleNamespace(by_name=lambda name: SimpleNamespace(spec=SimpleNamespace(after=after[name])))
+    assert chains(table, ["b", "a"]) == [("a", "b")]
+    assert chains(table, ["e", "a"]) == [("e",), ("a",)]
+    assert chains(table, ["a", "b", "c"]) == [("a", "b"), ("a", "c")]
+    assert chains(table, ["d", "c", "b", "a"]) == [("a", "c", "b", "d"), ("a", "b")]
+    assert chains(table, ["d", "a"]) == [("d",), ("a",)]
 
 
 def test_the_threshold_keeps_what_reaches_it(model: Model) -> None:

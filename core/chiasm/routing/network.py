@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import cast
+from typing import Any, cast
 
 import torch
 from chiasm_registry import TaskTable
@@ -15,6 +15,21 @@ from .adapters import speaking_for
 from .rows import Rows
 
 
+class Decoders(nn.ModuleDict):
+    """Modules by the names of tasks, which are anybody's: `values` or `train` is a name like any other."""
+
+    def add_module(self, name: str, module: nn.Module | None) -> None:
+        """Without torch's refusal of names that a module has already: these are only asked for by `[name]`."""
+        if module is not None:
+            self._modules[name] = module
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name == "training":  # torch's own flag, whatever task is called so
+            self.__dict__[name] = value
+        else:
+            super().__setattr__(name, value)
+
+
 class Network(nn.Module):
     """`decoders` holds only the tasks that are loaded; `table` also keeps the places of the absent ones."""
 
@@ -22,7 +37,7 @@ class Network(nn.Module):
         super().__init__()
         self.backbone_module = backbone
         self.rows = Rows(self.backbone.vocabulary, self.backbone.info.width, table.specs)
-        self.decoders = nn.ModuleDict(dict(decoders))
+        self.decoders = Decoders(dict(decoders))
         self.adapted = False  # whether any task has adapters in the language model
 
     @property

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
 import torch
+from chiasm.routing.network import Decoders
 from chiasm.routing.rows import Middle, Rows, TaskRow
 from core.tiny import BoxTask, EchoTask, LevelTask
+from torch import nn
 
 SPECS = [BoxTask.spec, LevelTask.spec, EchoTask.spec]
 BASE, WIDTH = 10, 6
@@ -113,3 +116,12 @@ def test_without_ears_nothing_is_added() -> None:
     assert not rows.listen()
     rows.row("detection").asking.requires_grad_(True)
     assert rows.listen()
+
+
+@pytest.mark.parametrize("name", ["values", "train", "training", "type", "forward", "cuda"])
+def test_a_task_may_be_called_like_something_that_modules_have(name: str) -> None:
+    decoders = Decoders({name: nn.Linear(1, 1)})
+    assert isinstance(decoders[name], nn.Linear)
+    assert list(decoders.eval().state_dict()) == [f"{name}.weight", f"{name}.bias"]
+    assert list(decoders.values()) == [decoders[name]]
+    assert not decoders[name].training
