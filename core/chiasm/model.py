@@ -18,7 +18,7 @@ from .limits import LIMITS, Limits
 from .options import Asking, TaskOptions, count_of, task_names, task_options
 from .requests import Asked, Clock, opened, pointed_at, requests_of
 from .result import Result
-from .routes import chains, guided_routes, road_to
+from .routes import chains, guided_routes, in_turn, road_to
 from .routing.generate import Voice
 from .routing.guided import speak_guided
 from .routing.network import Network
@@ -118,7 +118,7 @@ class Model:
         **options: Any,
     ) -> Any:
         """Any task or tasks, guided: each phrase is asked of each image; options are those of the tasks' schemas."""
-        names = task_names(self.table, task, without_image=image is None)
+        names = in_turn(self.table, task_names(self.table, task, without_image=image is None))
         asked, limits = TaskOptions.shared(self.table, names, options), self.limits
         checked = check_phrases(phrases, max_phrases=limits.phrases, max_chars=limits.phrase_chars)
         things = [Asked(phrase) for phrase in checked]

@@ -61,6 +61,11 @@ def chains(table: TaskTable, tasks: Sequence[str]) -> list[tuple[str, ...]]:
     return found
 
 
+def in_turn(table: TaskTable, tasks: Sequence[str]) -> tuple[str, ...]:
+    """The tasks in their order, but each behind those that it comes `after`."""
+    return tuple(dict.fromkeys(name for task in tasks for name in road_to(table, tasks, task)))
+
+
 def road_to(table: TaskTable, tasks: Sequence[str], task: str) -> tuple[str, ...]:
     """The task behind those of `tasks` that it comes `after`, and those that they come after."""
     before = [road_to(table, tasks, first) for first in table.by_name(task).spec.after if first in tasks]

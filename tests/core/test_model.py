@@ -15,7 +15,7 @@ from chiasm.model import Model
 from chiasm.options import Asking
 from chiasm.requests import Request
 from chiasm.result import Result
-from chiasm.routes import chains
+from chiasm.routes import chains, in_turn
 from chiasm.thread import Thread, speaker_of
 from core.tiny import NAMES, BoxTask, EchoTask, LevelTask, picture, talkative, tiny_model
 
@@ -100,6 +100,7 @@ def test_a_token_stands_behind_those_that_it_comes_after_and_behind_no_others() 
     assert chains(table, ["a", "b", "c"]) == [("a", "b"), ("a", "c")]
     assert chains(table, ["d", "c", "b", "a"]) == [("a", "c", "b", "d"), ("a", "b")]
     assert chains(table, ["d", "a"]) == [("d",), ("a",)]
+    assert in_turn(table, ["e", "d", "c", "b", "a"]) == ("e", "a", "c", "b", "d")
 
 
 def test_the_threshold_keeps_what_reaches_it(model: Model) -> None:
