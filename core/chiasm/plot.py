@@ -49,6 +49,9 @@ def _drawn_by_tasks(result: Result, canvas: Canvas, tasks: Mapping[str, Task]) -
     drawn = set()
     for name, outputs in result.outputs.items():
         for output in outputs:
-            if name in tasks and canvas.attempt(partial(_draw, tasks[name], output), type(tasks[name]).__module__):
+            if name not in tasks:
+                continue
+            draw, what = partial(_draw, tasks[name], output), f"draw() of task {name!r}"
+            if canvas.attempt(draw, what, type(tasks[name]).__module__):
                 drawn.add((name, output.phrase))
     return drawn

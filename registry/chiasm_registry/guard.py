@@ -188,7 +188,8 @@ def _watched(what: str, time_limit_s: float | None) -> Iterator[None]:
 def _first_misfit(error: ValidationError) -> str:
     first = error.errors(include_url=False, include_context=False, include_input=False)[0]
     place = ".".join(str(step) for step in first["loc"])
-    return f"{error.title} does not fit its schema at {place or 'the top'}: {first['msg']}"
+    fact = first["msg"].removeprefix("Value error, ")
+    return f"{error.title} does not fit its schema at {place or 'the top'}: {fact}"
 
 
 def _place(trace: TracebackType | None, package: str) -> str:

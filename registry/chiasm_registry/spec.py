@@ -2,18 +2,31 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
 
 from .errors import shown
 from .outputs import Output
 
 API_VERSION = "1.0"
 
-TaskName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
-TaskToken = Annotated[str, StringConstraints(pattern=r"^\[[A-Z][A-Z0-9_]{0,62}\]$")]
 
+def _is_name(name: str) -> str:
+    if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
+        raise ValueError(f"{shown(repr(name), 40)} names no task; take small letters, digits and _, like 'depth'")
+    return name
+
+
+def _is_token(token: str) -> str:
+    if not re.fullmatch(r"\[[A-Z][A-Z0-9_]{0,62}\]", token):
+        raise ValueError(f"{shown(repr(token), 40)} is no routing token; write capitals in brackets, like '[DEPTH]'")
+    return token
+
+
+TaskName = Annotated[str, AfterValidator(_is_name)]
+TaskToken = Annotated[str, AfterValidator(_is_token)]
 
 TAKEN = frozenset({"task", "image", "phrases"})  # what `Model.run` calls its own
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from itertools import combinations, pairwise
 
 import numpy as np
@@ -124,12 +125,20 @@ class _Draws:
 
 
 @pytest.mark.parametrize(("answer", "by_task"), [(True, True), (False, False), (None, False), (ValueError("x"), False)])
-def test_a_task_may_draw_and_leaves_nothing_when_it_declines_or_fails(answer: object, by_task: bool) -> None:
+def test_a_task_may_draw_and_leaves_nothing_when_it_declines_or_fails(
+    answer: object, by_task: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     result = Result(objects=things((20, 20, 90, 90)), outputs={"detection": (Boxes(phrase="thing 0"),)})
     tasks = {"detection": _Draws(answer)}
     drawn = np.asarray(plot_result(result, Image.new("RGB", (400, 300), "black"), tasks))  # type: ignore[arg-type]
     assert bool(drawn[225, 300].any()) == by_task
     assert bool(drawn[60, 20].any()) != by_task
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    if isinstance(answer, Exception):  # its author has to hear of it
+        (line,) = told
+        assert re.fullmatch(r"draw\(\) of task 'detection' failed: ValueError at test_plot\.py:\d+; .*", line)
+    else:
+        assert told == []
 
 
 def test_where_masks_overlap_both_edges_are_seen() -> None:

@@ -42,6 +42,10 @@ def test_a_project_of_every_kind_keeps_every_rule(bench: Bench, rule: Rule) -> N
     assert cause is None
 
 
+def test_a_decoder_that_has_learned_nothing_is_asked_so_that_it_says_something(bench: Bench) -> None:
+    assert any(not answer.is_empty() for answer in bench.answers(bench.kept, bench.phrases))
+
+
 def test_a_project_of_every_kind_learns(bench: Bench) -> None:
     losses = practise(bench, steps=20)
     assert losses[-1] < 0.9 * losses[0]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from chiasm_registry.errors import InputError, shown
-from chiasm_registry.guard import guarded
+from chiasm_registry.guard import LOG, guarded
 from PIL import Image, ImageDraw
 
 from ..limits import LIMITS
@@ -94,11 +94,19 @@ class Canvas:
         """A tag alone, its upper left corner at (x, y)."""
         self._marks.append(Mark(text, shown(text, _LABEL_CHARS), self._area((x, y, x, y))))
 
-    def attempt(self, draw: Callable[[Canvas], bool], home: str = "") -> bool:
-        """Let a plugin draw; when it answers False or fails, none of its marks stay and the answer is False."""
+    def attempt(self, draw: Callable[[Canvas], bool], what: str, home: str = "") -> bool:
+        """Let a plugin draw; when it answers False or fails, none of its marks stay and the answer is False.
+
+        A failure is told in the log as one of `what`.
+        """
         before, asked = list(self._marks), self._asked
-        outcome = guarded(lambda: draw(self) is True, "the drawing of an output", home)
-        done = outcome.value is True and len(self._marks) <= len(before) + LIMITS.items
+        outcome = guarded(lambda: draw(self) is True, what, home)
+        fault, most = outcome.fault, len(before) + LIMITS.items
+        if fault is None and len(self._marks) > most:
+            fault = f"more than {LIMITS.items} marks"
+        if fault is not None:
+            LOG.warning("%s failed: %s; the output is drawn without it", what, fault)
+        done = outcome.value is True and fault is None
         if not done:
             self._marks, self._asked = before, asked
         return done

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ValidationError
 
 from ..check import check_answers
 from ..contract import Route, Scene
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
 
 SIZE_HW = (72, 96)  # of a picture that is no square
 STIRRED = 0.05  # spread of what is added to a fresh decoder's weights
+LOW = (0.05, 0.0)  # thresholds for a decoder that finds nothing at its own, as one that has learned nothing does
 
 
 @dataclass
@@ -89,15 +93,37 @@ class Bench:
         """One decoder for the rules that only look at answers."""
         return self.decoder()
 
+    @cached_property
+    def telling(self) -> BaseModel:
+        """The options to ask with: as they stand, or the first lower threshold at which the answers are not all empty.
+
+        Answers that say nothing would keep every rule.
+        """
+        schema = self.task.spec.options
+        own = schema(**self.options)
+        if "threshold" not in schema.model_fields or "threshold" in self.options:
+            return own
+        for options in (own, *self._lowered()):
+            routes = self._routes(self.phrases, self.picture, self.core, options)
+            if any(not answer.is_empty() for answer in self.decoded(self.kept, self.scene(), routes)):
+                return options
+        return own
+
+    def _lowered(self) -> Iterator[BaseModel]:
+        for threshold in LOW:
+            with contextlib.suppress(ValidationError):  # a threshold in units of its own
+                yield self.task.spec.options(**self.options, threshold=threshold)
+
     def asked(self, phrases: Sequence[str], picture: Image | None = None, core: TinyCore | None = None) -> list[Route]:
         """Routes of the phrases, on copies of their own."""
+        return self._routes(phrases, picture or self.picture, core or self.core, self.telling)
+
+    def _routes(self, phrases: Sequence[str], picture: Image, core: TinyCore, options: BaseModel) -> list[Route]:
         import torch
 
-        spec, options = self.task.spec, self.task.spec.options(**self.options)
+        spec = self.task.spec
         with torch.no_grad():
-            picture = picture or self.picture
-            seen = picture if spec.needs_image else None
-            return (core or self.core).routes(spec, seen, phrases, options=options)
+            return core.routes(spec, picture if spec.needs_image else None, phrases, options=options)
 
     def scene(self, picture: Image | None = None, core: TinyCore | None = None) -> Scene:
         """The picture as this task sees it: without maps where it needs no image."""

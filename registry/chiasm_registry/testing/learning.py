@@ -90,7 +90,7 @@ def summed(losses: Mapping[str, Tensor]) -> Tensor:
         if not isinstance(loss, torch.Tensor) or loss.ndim:
             raise BrokenRuleError(f"the loss {name} is no scalar tensor")
         if not bool(torch.isfinite(loss)):
-            raise BrokenRuleError(f"the loss {name} is {float(loss):g}")
+            raise BrokenRuleError(f"the loss {name} is {float(loss.detach()):g}")
     return torch.stack([loss.float() for loss in losses.values()]).sum()
 
 

@@ -112,6 +112,23 @@ def test_show_tells_who_made_it_what_its_files_are_and_what_it_declares(
     assert "answers Tilt: degrees (number)" in text
 
 
+def test_show_tells_the_type_of_every_field(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    typed = sound("tilt").replace("degrees: float", "degrees: float; side: Side | None = None; why: str | None = None")
+    (tmp_path / "tilt.py").write_text("import enum\nclass Side(enum.Enum):\n    LEFT = 'left'\n" + typed)
+    text = out(capsys, "show", "tilt", "--plugin", str(tmp_path / "tilt.py"))
+    assert "answers Tilt: degrees (number), side (Side or null), why (string or null)" in text
+
+
+def test_a_token_or_a_name_that_cannot_be_is_told_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "bad.py").write_text(sound("tilt").replace('"[TILT]"', '"TILT"'))
+    (tmp_path / "worse.py").write_text(sound("tilt").replace('name="tilt"', 'name="Tilt it"'))
+    found = rows(capsys, "--plugin", str(tmp_path / "bad.py"), "--plugin", str(tmp_path / "worse.py"))
+    fact = "TaskSpec does not fit its schema at"
+    token = "token: 'TILT' is no routing token; write capitals in brackets, like '[DEPTH]'"
+    name = "name: 'Tilt it' names no task; take small letters, digits and _, like 'depth'"
+    assert [found[key]["reason"] for key in ("bad", "worse")] == [f"{fact} {token}", f"{fact} {name}"]
+
+
 def test_show_of_a_broken_plugin_has_its_traceback(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "bad.py").write_text("def deep():\n    raise ValueError('here')\ndeep()\n")
     text = out(capsys, "show", "bad", "--plugin", str(tmp_path / "bad.py"))

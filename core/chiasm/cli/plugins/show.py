@@ -70,5 +70,7 @@ def _fields(schema: Mapping[str, Any]) -> str:
 
 
 def _kind(field: Mapping[str, Any]) -> str:
+    """Its type in a schema's words; of several all, and of a class of its own the name."""
     kinds = [field, *field.get("anyOf", ())]
-    return " or ".join(str(kind["type"]) for kind in kinds if "type" in kind)
+    words = (str(kind.get("type") or kind.get("$ref", "")).rpartition("/")[2] for kind in kinds)
+    return " or ".join(filter(None, words))
