@@ -72,15 +72,22 @@ def parse_object(
 
 
 def parse_json(
-    data: bytes | bytearray, name: str, limits: Limits = LIMITS, *, error: type[ChiasmError] = InputError
+    data: bytes | bytearray,
+    name: str,
+    limits: Limits = LIMITS,
+    *,
+    error: type[ChiasmError] = InputError,
+    finite: bool = True,
 ) -> Any:
-    """The value of strict JSON in UTF-8; `name` stands in front of every message."""
+    """The value of strict JSON in UTF-8; `name` stands in front of every message.
+
+    With `finite=False` NaN, Infinity and numbers that are too large come through, for a reader that names their row.
+    """
+    numbers: dict[str, Any] = {"parse_float": _float, "parse_constant": _constant} if finite else {}
     try:
         text = _decoded(data)
         _check_depth(data, limits.json_depth)
-        value = json.loads(
-            text, parse_float=_float, parse_int=_int, parse_constant=_constant, object_pairs_hook=_object
-        )
+        value = json.loads(text, parse_int=_int, object_pairs_hook=_object, **numbers)
         if _SURROGATE.search(data):
             _refuse_surrogates(value)
     except json.JSONDecodeError as fault:

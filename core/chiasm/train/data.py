@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal
 
 from chiasm_registry.contract import SampleObject
 from chiasm_registry.errors import InputError, TrainingError, shown, shown_path
 
 from ..limits import LIMITS
+from ..strict_json import parse_json, read_bytes
 
 if TYPE_CHECKING:
     import numpy as np
@@ -195,18 +195,10 @@ def _is_number(value: Any) -> bool:
 
 def _json(path: Path) -> Any:
     try:
-        if path.stat().st_size > LIMITS.json_bytes:
-            raise TrainingError(f"{shown(path.name)} is larger than {LIMITS.json_bytes} bytes")
-        return json.loads(path.read_text(encoding="utf-8"), parse_constant=_no_constant)
-    except OSError as error:
-        raise TrainingError(f"{shown_path(str(path))} cannot be read; check the path") from error
-    except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", None)
-        raise TrainingError(f"{shown(path.name)} is not strict JSON" + (f" at line {line}" if line else "")) from error
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+        data = read_bytes(path)
+    except InputError as error:
+        raise TrainingError(str(error)) from error
+    return parse_json(data, shown_path(path.name, 60), error=TrainingError, finite=False)  # numbers are looked at by row
 
 
 def _rows(table: Any, key: str, file: Path) -> Rows:
