@@ -63,7 +63,7 @@ def build(config: TrainConfig, report: Callable[[str], None] = lambda line: None
     mix = _read(Mix, mixture.requests, "mixture.requests")
     records = _records(config, report)
     limit = mixture.store_gib if mixture.pictures else 0.0
-    on_bad = config.run.on_bad_sample
+    on_bad = config.run.on_bad_sample if mixture.pictures else "stop"  # no photograph is asked for
     store = PhotoStore(records, size=settings.source, limit_gib=limit, on_bad=on_bad, report=report)
     records = list(store.records)
     wanted = mixture.cutouts_per_name if mixture.pictures else 0

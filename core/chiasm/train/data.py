@@ -198,7 +198,8 @@ def _json(path: Path) -> Any:
         data = read_bytes(path)
     except InputError as error:
         raise TrainingError(str(error)) from error
-    return parse_json(data, shown_path(path.name, 60), error=TrainingError, finite=False)  # numbers are looked at by row
+    # numbers are looked at row by row, so that one that is not finite is its image's fault alone
+    return parse_json(data, shown_path(path.name, 60), error=TrainingError, finite=False)
 
 
 def _rows(table: Any, key: str, file: Path) -> Rows:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Literal
 
@@ -26,9 +26,9 @@ REPORT_EVERY = 500
 class PhotoStore:
     """`store[i]` is the (3, S, S) uint8 photograph of record i.
 
-    Where the whole set fits into `limit_gib` it is decoded at once by threads into `pixels` (N, 3, S, S); one that is
-    bad is then left out of `records` and reported, or stops, as `on_bad` says. Else `pixels` is None and photographs
-    are decoded when they are asked for; a bad one stops.
+    Where the whole set fits into `limit_gib` it is decoded at once by threads into `pixels` (N, 3, S, S); else `pixels`
+    is None and photographs are decoded when they are asked for. A bad one stops, or is reported and left out of
+    `records`, as `on_bad` says; where nothing is kept, all are decoded once to find those that are to be left out.
     """
 
     def __init__(
@@ -52,6 +52,8 @@ class PhotoStore:
             self.pixels = self._decode_all()
         else:
             report(f"{len(self.records)} photographs need {need_gib:.1f} GiB, over {limit_gib:g}: decoded as needed")
+            if on_bad == "skip":
+                self._each(lambda index: decode(self.records[index], size), "looked at")
 
     def __len__(self) -> int:
         return len(self.records)
@@ -85,11 +87,19 @@ class PhotoStore:
     def _decode_all(self) -> Tensor:
         pixels = torch.empty((len(self.records), 3, self.size, self.size), dtype=torch.uint8)
 
+        def fill(index: int) -> None:
+            pixels[index] = decode(self.records[index], self.size)
+
+        kept = self._each(fill, "decoded")
+        return pixels if len(kept) == len(pixels) else pixels[kept]
+
+    def _each(self, do: Callable[[int], object], deed: str) -> list[int]:
+        """Do something with every record by its index, in threads; the indices of those that stay in `records`."""
         bad: dict[int, BadSample] = {}
 
-        def fill(index: int) -> None:
+        def attempt(index: int) -> None:
             try:
-                pixels[index] = decode(self.records[index], self.size)
+                do(index)
             except BadSample as error:
                 if self.on_bad == "stop":
                     raise
@@ -97,23 +107,19 @@ class PhotoStore:
 
         with ThreadPoolExecutor(self._workers) as pool:
             try:
-                for done, _ in enumerate(pool.map(fill, range(len(self.records))), start=1):
+                for done, _ in enumerate(pool.map(attempt, range(len(self.records))), start=1):
                     if done % REPORT_EVERY == 0:
-                        self.report(f"{done} of {len(self.records)} photographs decoded")
+                        self.report(f"{done} of {len(self.records)} photographs {deed}")
             except BaseException:
                 pool.shutdown(cancel_futures=True)
                 raise
-        return self._without(bad, pixels) if bad else pixels
-
-    def _without(self, bad: Mapping[int, BadSample], pixels: Tensor) -> Tensor:
-        """What is left when the bad ones are left out of the records."""
         for index in sorted(bad):
             self.report(f"skipped {bad[index]}")
         kept = [index for index in range(len(self.records)) if index not in bad]
         if not kept:
             raise TrainingError("no photograph of the set can be read")
         self.records = tuple(self.records[index] for index in kept)
-        return pixels[kept]
+        return kept
 
 
 def decode(record: Record, size: int) -> Tensor:

@@ -196,6 +196,15 @@ def test_a_corrupt_photograph_is_left_out_where_the_run_says_so(folder: Path) ->
         PhotoStore(records, size=32, on_bad="skip")
 
 
+def test_a_corrupt_photograph_is_left_out_where_none_is_kept(folder: Path) -> None:
+    records, told = read(folder, coco()), []
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:100])
+    store = PhotoStore(records, size=32, limit_gib=0.0, on_bad="skip", report=told.append)
+    assert [record.image_id for record in store.records] == ["2"]
+    assert told[-1] == "skipped image 1: 1.png cannot be read as an image"
+    assert store[0].shape == (3, 32, 32)
+
+
 @pytest.mark.parametrize(
     "change",
     [
