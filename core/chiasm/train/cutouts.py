@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import accumulate
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from chiasm_registry.errors import ChiasmError
 
@@ -65,10 +65,6 @@ class CutoutBank:
 
     index: CutoutIndex
     pixels: Tensor
-
-    def to(self, device: Any) -> CutoutBank:
-        """The same bank with its pictures on `device`."""
-        return CutoutBank(self.index, self.pixels.to(device))
 
 
 def cut_out(

@@ -169,3 +169,29 @@ def test_phrases_with_masks_are_asked_instead_of_a_set(
     assert run([*line, "--gt", str(data[0])]) == 2
     assert run(["eval", "--images", str(data[1])]) == 2
     assert "give one of --gt FILE and --referring FILE" in capsys.readouterr().err
+
+
+def test_a_task_whose_metric_cannot_be_made_is_not_measured_as_boxes(
+    one_cat: OneCat, data: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    (tmp_path / "spots.py").write_text(PLUGIN)
+    monkeypatch.setenv("CHIASM_PLUGINS_FILES", str(tmp_path / "spots.py"))
+    code = run(["eval", "--gt", str(data[0]), "--images", str(data[1]), "--task", "spots"])
+    told = capsys.readouterr()
+    assert (code, told.out, one_cat.asked) == (2, "", [])
+    assert told.err == "chiasm: task 'spots' cannot be measured: its metric() failed with ValueError at spots.py:7\n"
+
+
+PLUGIN = """from chiasm_registry import Boxes, Task, TaskSpec, hookimpl
+
+class Spots(Task):
+    spec = TaskSpec(name="spots", token="[SPOTS]", embeddings=1, output=Boxes, summary="spots")
+
+    def metric(self):
+        raise ValueError("no")
+
+@hookimpl
+def chiasm_tasks():
+    return [Spots()]
+"""

@@ -40,12 +40,16 @@ class Own:
 
 
 def has_metric(task: str) -> bool:
-    """Whether the task says itself what counts as right."""
+    """Whether the task says itself what counts as right; PluginError if it fails at saying so."""
     from chiasm_registry.discovery import discover
+    from chiasm_registry.errors import PluginError
     from chiasm_registry.guard import guarded
 
     found = discover().task(task)
-    return guarded(found.metric, f"the metric of task {task!r}", type(found).__module__).value is not None
+    made = guarded(found.metric, f"metric() of task {task!r}", type(found).__module__)
+    if made.fault is not None:
+        raise PluginError(f"task {task!r} cannot be measured: its metric() failed with {made.fault}")
+    return made.value is not None
 
 
 def measure_own_task(asked: Own, measured: Measured) -> None:
