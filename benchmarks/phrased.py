@@ -1,7 +1,7 @@
 """Requests for `routed.py` from phrasings that no training holds, and from plain questions, which should route nothing.
 
 python benchmarks/phrased.py --images DIR --out requests.json [--each 2] [--questions FILE]
-   [--phrasings FILE detection,segmentation] [--phrasings FILE generation --without-image generation]
+   [--phrasings FILE detection,segmentation] [--phrasings FILE generation --without-image generation] [--names FILE]
 A phrasing has `{names}` where one or two names are put; a question file is one question a line. The photographs of the
 folder are asked in turn.
 """
@@ -39,7 +39,8 @@ def requests(given: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """All of them, each with its photograph or none."""
     rng = Random(given.seed)
     photos = cycle(sorted(path.name for path in given.images.iterdir() if path.suffix.lower() in ENDINGS))
-    names = [name for name in table("names.yaml")["same"] if not name.endswith("s")]
+    taught = [name for name in table("names.yaml")["same"] if not name.endswith("s")]
+    names = lines(given.names) if given.names else taught
     for path, tasks in given.phrasings or ():
         chain = tasks.split(",")
         blind = chain[-1] in (given.without_image or ())
@@ -59,6 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--phrasings", nargs=2, action="append", metavar=("FILE", "TASKS"))
+    parser.add_argument("--names", type=Path, help="names to ask for, one a line, in place of the 80 of COCO")
     parser.add_argument("--questions", type=Path, action="append")
     parser.add_argument("--without-image", action="append", help="a task that is asked without an image")
     parser.add_argument("--each", type=int, default=2, help="requests of each phrasing or question")

@@ -20,7 +20,7 @@ from torch import nn
 from .assemble import build_backbone, build_decoder, empty_backbone, markers_of
 from .backbone.protocol import Backbone
 from .backbone.tiling import MOST_TILES, tiling_of
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, Manifest
 from .filling import fill_tasks, given_files
 from .model import Model
 from .models import model_folder
@@ -74,11 +74,16 @@ def load(
         tokenizer=tokenizer,
         template=template,
         markers=markers_of(tokenizer, template, text_boxes=checkpoint.config.get("text_boxes") is True),
-        instruction=checkpoint.manifest.guided_instruction,
-        openings=checkpoint.manifest.openings,
+        **_manner(checkpoint.manifest),
         untrained=frozenset(filled.untrained),
         notices=_notices(catalog, {**broken, **filled.untrained, **filled.notes}, checkpoint, table),
     )
+
+
+def _manner(manifest: Manifest) -> dict[str, Any]:
+    """How a model speaks, as its folder says."""
+    named = {"openings": manifest.openings, "echoes": manifest.echoes}
+    return {"instruction": manifest.guided_instruction, **named}
 
 
 def _folder(name_or_path: str | os.PathLike[str]) -> Path:

@@ -44,6 +44,7 @@ class Model:
     markers: Markers
     instruction: str  # what the prompt says in guided mode; never holds the phrases
     openings: Mapping[str, float] = field(default_factory=dict)  # of free answers: by how many logits they must lead
+    echoes: Sequence[str] = ()  # what free answers begin with that name things in the words of the question
     untrained: frozenset[str] = frozenset()
     notices: tuple[Notice, ...] = ()
     limits: Limits = field(default=LIMITS)
@@ -170,8 +171,9 @@ class Model:
         """What speaks freely: the network, its words, and what it may never say as plain text."""
         unused = range(self.tokenizer.size, self.network.backbone.vocabulary)  # rows that no token stands for
         controls = (*self.tokenizer.control_ids.values(), *unused)
-        spelled = [(tuple(self.tokenizer.encode_user(text)), lead) for text, lead in self.openings.items()]
-        return Voice(self.network, self.tokenizer, self.markers, controls, self.limits.routes, tuple(spelled))
+        openings = tuple((tuple(self.tokenizer.encode_user(text)), lead) for text, lead in self.openings.items())
+        echoes = tuple(tuple(self.tokenizer.encode_user(text)) for text in self.echoes)
+        return Voice(self.network, self.tokenizer, self.markers, controls, self.limits.routes, openings, echoes)
 
     # The road itself, guided; the free one is `speech.answer_all`.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -43,6 +43,13 @@ class Thread:
         self.memory, self.looks = speaker.memory, tuple(looks) or self.looks
         self.turns.append((question, result))
 
+    def said(self) -> Iterator[str]:
+        """All that was asked and answered in words, the newest first."""
+        for question, result in reversed(self.turns):
+            yield from (result.text, question)
+        for asked, answer in reversed(self.before):
+            yield from (answer or "", asked.words if isinstance(asked, Placed) else asked)
+
     def look(self, looks: Sequence[Look]) -> Look | None:
         """What decoders look at: the first of this turn's images, else of those that were shown last."""
         return next(iter(looks or self.looks), None)
@@ -73,7 +80,7 @@ def speaker_of(model: Model, thread: Thread, request: Request, looks: Sequence[L
     if not tasks:  # what the model has learned to say is said all the same, and goes nowhere
         grown = [name for name in model.network.rows.grown() if name in model.table.tasks]
         tasks = routable(model.table, grown, model.untrained, seeing)
-    return Speaker(memory, ids, tokens, tasks, [look.places for look in looks])
+    return Speaker(memory, ids, tokens, tasks, [look.places for look in looks], (request.prompt, *thread.said()))
 
 
 def placed(question: str, counts: Sequence[int]) -> tuple[str | Placed, Sequence[int]]:

@@ -64,6 +64,8 @@ class Manifest(_Strict):
     # What free answers may begin with, and by how many logits its last token must lead: with {"I looked": 2.0} a model
     # looks for things only where it is surer than that of having been asked to.
     openings: Annotated[dict[Opening, Lead], Field(max_length=16)] = {}
+    # What free answers begin with that name things in the words of the question, to the letter.
+    echoes: Annotated[tuple[Opening, ...], Field(max_length=16)] = ()
     tasks: tuple[TaskEntry, ...] = ()
     files: dict[str, FileEntry]
     extra: dict[str, Any] = {}

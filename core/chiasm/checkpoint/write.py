@@ -46,6 +46,7 @@ def write_checkpoint(
     template: str,
     guided_instruction: str,
     openings: Mapping[str, float] | None = None,
+    echoes: Sequence[str] = (),
     core: Mapping[str, Tensor | Later],
     tasks: Sequence[TaskFile] = (),
     absent: Sequence[TaskEntry] = (),
@@ -71,7 +72,7 @@ def write_checkpoint(
     table = tuple(sorted([*(task.entry for task in tasks), *absent], key=lambda entry: entry.order))
 
     said = {"design": design, "template": template, "guided_instruction": guided_instruction}
-    parts = {**said, "openings": dict(openings or {}), "tasks": table, "extra": extra or {}}
+    parts = {**said, "openings": dict(openings or {}), "echoes": tuple(echoes), "tasks": table, "extra": extra or {}}
     manifest = partial(_manifest, parts)
     manifest({name: FileEntry(size=0, sha256="0" * 64) for name in files})  # refuse before anything is written
     write_set(Path(folder), files, manifest)
@@ -91,6 +92,7 @@ def write_again(folder: str | os.PathLike[str], read: Checkpoint, *, max_shard_b
         template=manifest.template,
         guided_instruction=manifest.guided_instruction,
         openings=manifest.openings,
+        echoes=manifest.echoes,
         core=read.core,
         tasks=list(read.tasks.values()),
         absent=[entry for entry in manifest.tasks if entry.name not in read.tasks],

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ..text import Tokenizer
+from .echo import Echo
 from .grammar import AnswerState
 from .memory import Memory, cached, cut, joined, taken
 from .network import Network
@@ -35,6 +36,7 @@ class Voice:
     controls: Collection[int]  # ids that are never plain text
     max_routes: int  # of one answer
     openings: Sequence[tuple[tuple[int, ...], float]] = ()  # ids that an answer may begin with, and what the last costs
+    echoes: Sequence[tuple[int, ...]] = ()  # ids that an answer begins with whose phrases are words of the question
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,6 +48,7 @@ class Speaker:
     image_tokens: Tensor | None  # (M, D), for the image places among the new ids in their order
     tasks: Collection[str]
     places: Sequence[Tensor | None] = ()  # (A, M) of each image, where its positions are not simply counted
+    texts: Sequence[str] = ()  # the question and what was said before, the newest first
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,7 +100,7 @@ class Answers:
 
     def __init__(self, voice: Voice, speakers: Sequence[Speaker], sampling: Sampling) -> None:
         self.voice, self.speakers, self.sampling = voice, speakers, sampling
-        network, rows = voice.network, range(len(speakers))
+        network, rows, spell = voice.network, range(len(speakers)), voice.tokenizer.encode_user
         device = next(network.parameters()).device
         self.cache, past = joined([speaker.memory for speaker in speakers])
         self.ids, new = _padded([speaker.ids for speaker in speakers], voice.markers.end, device)
@@ -106,9 +109,12 @@ class Answers:
         laid = [prompt_positions(one.ids, voice.markers.image, one.places, one.memory.position) for one in speakers]
         self.positions = _aligned([axes for axes, _ in laid], self.ids.shape[1]).to(device)
         self.behind = [behind for _, behind in laid]  # the position of each answer's first id
-        self.states = [AnswerState(network.rows, voice.markers, one.tasks, voice.max_routes) for one in speakers]
+        self.states = [
+            AnswerState(network.rows, voice.markers, one.tasks, voice.max_routes, echo=Echo(one.texts, spell))
+            for one in speakers
+        ]
         self.readers = [Reader(voice.tokenizer, network.rows, voice.markers, sampling.stop_strings) for _ in speakers]
-        self.choose = Chooser(network, sampling, voice.controls, len(speakers), voice.openings)
+        self.choose = Chooser(network, sampling, voice.controls, len(speakers), voice.openings, voice.echoes)
         self.said: list[list[int]] = [[] for _ in rows]
         self.slots: list[list[tuple[int, Tensor]]] = [[] for _ in rows]
         self.open = [True] * len(speakers)

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 
+from .echo import Echo
 from .rows import Rows
 from .sequence import Markers
 
-ROUNDS = 5
+ROUNDS = 5  # of the same few ids, and a phrase is closed
+
 
 @dataclass
 class AnswerState:
@@ -27,6 +29,7 @@ class AnswerState:
     routed: set[tuple[int, ...]] = field(default_factory=set)  # phrases that went to a task
     routable: set[str] = field(default_factory=set)  # tasks that may still be routed for the phrase just closed
     pending: list[int] = field(default_factory=list)  # slot ids that must be fed next
+    echo: Echo = field(default_factory=Echo)  # what phrases may be, in an answer that says words back
 
     def feed(self, token: int) -> None:
         """Take in the next id, emitted or forced."""
@@ -43,6 +46,7 @@ class AnswerState:
             self.in_phrase, self.phrase, self.routable = True, [], set()
         elif token == self.markers.unref:
             self.in_phrase, self.routable = False, set(self.tasks)
+            self.echo.take(self.phrase)
         elif token in (self.markers.box, self.markers.unbox):
             self.in_box, self.routable = token == self.markers.box, set()
         else:

@@ -70,8 +70,12 @@ class Chooser:
         controls: Collection[int],
         rows: int,
         openings: Sequence[tuple[tuple[int, ...], float]] = (),
+        echoes: Sequence[tuple[int, ...]] = (),
     ) -> None:
-        """`openings` are ids that an answer may begin with; the last of them has to lead by so many logits."""
+        """`openings` are ids that an answer may begin with; the last of them has to lead by so many logits.
+
+        The phrases of an answer that begins with one of `echoes` are words of the question.
+        """
         device = next(network.parameters()).device
         self.processors, self.sampling = sampling.processors(), sampling
         # A row's randomness is its own, so that a batch equals single calls.
@@ -81,7 +85,7 @@ class Chooser:
         banned[network.rows.base :] = float("-inf")
         self.banned = banned
         self.bans: dict[frozenset[int], Tensor] = {}
-        self.openings = openings
+        self.openings, self.echoes = openings, echoes
 
     def __call__(self, logits: Tensor, states: Sequence[AnswerState], said: Sequence[list[int]]) -> list[int]:
         """One id a row from logits (B, V + tasks); `said` are the ids of each answer so far."""
@@ -97,6 +101,8 @@ class Chooser:
     def _masked(self, scores: Tensor, state: AnswerState, said: list[int]) -> Tensor:
         """Scores (V + tasks,) of what may come; what was routed before costs, and some ways to begin."""
         masked = scores + self._bans(frozenset(state.allowed()))
+        if any(tuple(said[: len(ids)]) == ids for ids in self.echoes) and state.in_phrase:
+            return self._said_back(masked, state)
         for places, cost in ((state.repeating(), AGAIN), (state.resuming(), RESUMED)):
             if places:
                 masked[places] -= cost
@@ -108,6 +114,21 @@ class Chooser:
             if len(said) == len(ids) - 1 and tuple(said) == ids[:-1]:
                 masked[ids[-1]] -= lead
         return masked
+
+    def _said_back(self, masked: Tensor, state: AnswerState) -> Tensor:
+        """Only what goes on with words of the question, if it has any.
+
+        To begin with words that were said back already costs; a phrase that began elsewhere cannot turn into them.
+        """
+        after = state.echo.after(state.phrase)
+        if not after:
+            return masked
+        if state.phrase and any(after.values()):
+            after = {token: new for token, new in after.items() if new}
+        ids = [state.markers.unref if token is None else token for token in after]
+        places = torch.tensor(ids, device=masked.device)
+        costs = torch.tensor([0.0 if new else AGAIN for new in after.values()], device=masked.device)
+        return torch.full_like(masked, float("-inf")).index_copy(0, places, masked[places] - costs)
 
     def _bans(self, legal: frozenset[int]) -> Tensor:
         """(V + tasks,): minus infinity for control and routing tokens but the `legal` ones, 0 for all others."""

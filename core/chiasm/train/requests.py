@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from .data import Record
 
 TRIES = 20
+LOOKED, HERE = "I looked for ", "Here is "
+ECHOES = (LOOKED.strip(), HERE.strip())  # answers that name things in the words of the request, to the letter
 Kind = Literal["guided", "find", "task", "everything", "caption", "count", "yes_no", "question", "refer", "chained"]
 
 
@@ -145,7 +147,7 @@ class Composer:
         prompt, phrase = self.referrer.prompt(referred, pick(templates, rng), rng)
         chain = verb.chain if verb else self.verbs.finder
         routed = Routed(phrase, (referred.match,), chain, (referred.name,), singled=True)
-        return Request("refer", prompt, listed("I looked for ", [routed]), own=verb is not None)
+        return Request("refer", prompt, listed(LOOKED, [routed]), own=verb is not None)
 
     def _chain(self, rng: random.Random) -> Chain:
         """The tasks of a guided phrase."""
@@ -159,7 +161,7 @@ class Composer:
         prompt, names = FindPrompt(words, rng).write()
         pairs = zip(words, names, strict=True)
         routed = [Routed(name, facts.matches(word), self.verbs.finder, word.names) for word, name in pairs]
-        return Request("find", prompt, listed("I looked for ", routed))
+        return Request("find", prompt, listed(LOOKED, routed))
 
     def _task(self, facts: Facts, verb: Verb, rng: random.Random) -> Request:
         """A request in a task's own words; a task that needs no image is asked without it, for one thing."""
@@ -170,7 +172,7 @@ class Composer:
         prompt, names = FindPrompt(words, rng, seen=seeing).write(pick(verb.phrasings, rng))
         pairs = zip(words, names, strict=True)
         routed = [Routed(name, facts.matches(word), verb.chain, word.names) for word, name in pairs]
-        answer = listed("I looked for " if seeing else "Here is ", routed)
+        answer = listed(LOOKED if seeing else HERE, routed)
         image = seeing or rng.random() < self.mix.task_beside
         return Request("task", prompt, answer, image=image, own=verb.learns)
 

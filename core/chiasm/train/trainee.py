@@ -32,6 +32,7 @@ from .induction import seed_induction
 from .initial import frozen_trunk, read_initial, start_seeing, start_trunk
 from .items import blamed_on
 from .optimizer import rate_factor
+from .requests import ECHOES
 from .step import Pictures, Step
 from .texts import language_texts
 
@@ -150,6 +151,7 @@ def _beside(
         "template": model.template or (base.manifest.template if base else "nano"),
         "guided_instruction": model.instruction or (base.manifest.guided_instruction if base else FIND),
         "openings": model.openings if model.openings is not None else base.manifest.openings if base else {},
+        "echoes": ECHOES,  # the run teaches them, whatever its base said
     }
     if base is None:
         return Checkpoint(Manifest(design=core["design"], files={}, **said), core, tokenizer.json(), {}, {})

@@ -48,12 +48,13 @@ def test_a_task_left_out_keeps_its_place(tmp_path: Path, write: Write, task: Tas
 def test_written_again_it_is_the_same(tmp_path: Path, write: Write, task: Task) -> None:
     """Every file to the byte: kept ones, what the caller said, and the place of a task without weights."""
     place = TaskEntry(name="depth", token="[DEPTH]", embeddings=4, distribution="acme", version="2", order=0)
-    said = {"openings": {"I looked": 2.0}, "kept": {"config.json": b'{"a": 1}'}}
+    said = {"openings": {"I looked": 2.0}, "echoes": ("I looked for",), "kept": {"config.json": b'{"a": 1}'}}
     write(tmp_path / "m", tasks=[task(order=1)], absent=[place], **said)
     write_again(tmp_path / "again", read_checkpoint(tmp_path / "m"))
     files = {path.name: path.read_bytes() for path in (tmp_path / "m").iterdir()}
     assert "official-config.json" in files
-    assert read_checkpoint(tmp_path / "again").manifest.openings == {"I looked": 2.0}
+    manifest = read_checkpoint(tmp_path / "again").manifest
+    assert (manifest.openings, manifest.echoes) == ({"I looked": 2.0}, ("I looked for",))
     assert files == {path.name: path.read_bytes() for path in (tmp_path / "again").iterdir()}
 
 

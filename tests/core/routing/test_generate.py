@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -42,13 +43,15 @@ def prompts_of(model: Model, questions: Sequence[str], images: int = 1) -> tuple
 def speak(model: Model, prompts: Sequence[Sequence[int]], tokens: Tensor | None, **more: Any) -> list[Spoken]:
     """Answers from nothing; `tasks` of all rows, or of each in `each`."""
     tasks, max_routes = more.pop("tasks", model.table.names), more.pop("max_routes", 100)
-    allowed = more.pop("each", [tasks] * len(prompts))
+    allowed, texts = more.pop("each", [tasks] * len(prompts)), more.pop("texts", [()] * len(prompts))
     sampling = Sampling(**{"max_new_tokens": 40} | more)
-    voice = Voice(model.network, model.tokenizer, model.markers, model.tokenizer.control_ids.values(), max_routes)
+    controls = model.tokenizer.control_ids.values()
+    echoes = [()] if any(texts) else ()  # with nothing every answer begins
+    voice = Voice(model.network, model.tokenizer, model.markers, controls, max_routes, echoes=echoes)
     counts = [prompt.count(model.markers.image) for prompt in prompts]
     own = [None] * len(prompts) if tokens is None else tokens.split(counts)
-    rows = zip(prompts, own, allowed, strict=True)
-    speakers = [Speaker(Memory(), list(prompt), image, row) for prompt, image, row in rows]
+    rows = zip(prompts, own, allowed, texts, strict=True)
+    speakers = [Speaker(Memory(), list(prompt), image, row, texts=said) for prompt, image, row, said in rows]
     with torch.inference_mode():
         return speak_free(voice, speakers, sampling)
 
@@ -162,6 +165,29 @@ def test_long_prompts_are_spoken_in_parts(model: Model, monkeypatch: pytest.Monk
     together = speak(model, prompts, tokens)
     monkeypatch.setattr(generate, "MASK_CELLS", 1)
     assert [answer.ids for answer in speak(model, prompts, tokens)] == [answer.ids for answer in together]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_phrases_that_are_said_back_are_words_of_the_question(model: Model, seed: int) -> None:
+    """Random weights, sampled: whatever a phrase would be, it becomes a row of the question's words, no word cut."""
+    prompts, tokens = prompts_of(model, QUESTIONS)
+    own = tokens.split([p.count(model.markers.image) for p in prompts])
+    sampled = {"do_sample": True, "seed": seed, "max_new_tokens": 120}
+    answers = speak(model, prompts, tokens, texts=[(question,) for question in QUESTIONS], **sampled)
+    for row, (question, answer) in enumerate(zip(QUESTIONS, answers, strict=True)):
+        check_grammar(model, answer, model.table.names)
+        for heard in answer.heard:
+            assert f" {heard.phrase} " in re.sub(r"\W", " ", f" {question} ").replace("  ", " ")
+        (alone,) = speak(model, [prompts[row]], own[row], texts=[(question,)], **sampled)
+        assert alone.ids == answer.ids
+    assert sum(len(answer.heard) for answer in answers) > 3
+
+
+def test_a_question_without_a_word_leaves_phrases_free(model: Model) -> None:
+    prompts, tokens = prompts_of(model, ["?!", "?!"])
+    sampled = {"do_sample": True, "seed": 1, "max_new_tokens": 80}
+    held = speak(model, prompts, tokens, texts=[("?!",)] * 2, **sampled)
+    assert [one.ids for one in held] == [one.ids for one in speak(model, prompts, tokens, **sampled)]
 
 
 def test_a_prompt_without_pictures_is_continued(model: Model) -> None:

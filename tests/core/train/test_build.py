@@ -130,6 +130,7 @@ def test_what_is_saved_is_loaded_to_the_bit(data: Path, tmp_path: Path) -> None:
     made.save(made.module, tmp_path / "model")
     stored = read_checkpoint(tmp_path / "model")
     assert stored.manifest.openings == {"I looked": 2.0}
+    assert stored.manifest.echoes == ("I looked for", "Here is")
     assert stored.manifest.guided_instruction == "Find what is named."
     assert stored.config["internvl"]["text_config"]["vocab_size"] <= 600
     network = made.module.network

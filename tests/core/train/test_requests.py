@@ -10,11 +10,12 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+from chiasm.routing.echo import Echo
 from chiasm.train.data import Record
 from chiasm.train.language import lines, phrasings, table
 from chiasm.train.mix import Mix
 from chiasm.train.plain import clean
-from chiasm.train.requests import Composer, Request, Routed
+from chiasm.train.requests import ECHOES, Composer, Request, Routed
 from chiasm.train.texts import language_texts
 from chiasm.train.words import Words, article, pluralise, pseudo_word
 from chiasm_registry import Output, TaskSpec, TrainingError
@@ -71,6 +72,16 @@ def test_every_found_name_stands_in_the_prompt_to_the_letter_and_in_order(compos
         for item in routed(request):
             at = request.prompt.index(item.phrase, at) + len(item.phrase)
         assert 1 <= len(routed(request)) <= 6
+
+
+@pytest.mark.parametrize("kind", ["find", "task", "refer"])
+def test_what_an_answer_says_back_is_what_decoding_lets_it_say(kind: str) -> None:
+    """Every phrase behind one of `ECHOES` is a row of words of its request, as `Echo` reads them."""
+    for request in many(Composer(NAMES, RECORDS, tasks=[FIND, OUTLINE, PAINT]), kind, 1000):
+        if request.prompt is not None:
+            assert str(request.answer[0]).strip() in ECHOES
+            spans = Echo((request.prompt,), lambda words: tuple(map(ord, words))).spans
+            assert all(tuple(map(ord, item.phrase)) in spans for item in routed(request))
 
 
 def test_a_request_to_find_has_one_answer_style(composer: Composer) -> None:
