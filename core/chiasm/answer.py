@@ -14,6 +14,7 @@ from .images import OpenedImage
 from .options import TaskOptions
 from .requests import Clock
 from .result import Object, Result
+from .routing.generate import Spoken
 from .scene import Look, no_scene
 
 if TYPE_CHECKING:
@@ -46,7 +47,7 @@ def decoded(
 def answered(
     model: Model,
     look: Look | None,
-    text: str,
+    spoken: Spoken | None,
     routes: Sequence[Route],
     asked: TaskOptions,
     clock: Clock,
@@ -54,16 +55,18 @@ def answered(
     known: Mapping[int, Answer] | None = None,
     notices: Sequence[Notice] = (),
 ) -> Result:
-    """Dispatch one image's routes and make its result; in free mode the text ends with what was not found."""
+    """Dispatch one image's routes and make its result; what was `spoken` freely ends with what was not found."""
     said = [*asked.left_out, *notices]
     with clock("decode"):
         answers = decoded(model, look, routes, said, known)
     for name in sorted({route.task for route in routes} & model.untrained):
         said.append(Notice(text=f"task {name!r} is untrained: this checkpoint has no weights for it", task=name))
-    spoken = [text, not_found(routes, answers)] if text else [text]
+    text = [spoken.text if spoken else ""]
+    if spoken and spoken.text and not spoken.stopped:
+        text.append(not_found(routes, answers))
     return make_result(
         look.image if look else None,
-        " ".join(part for part in spoken if part),
+        " ".join(filter(None, text)),
         routes,
         answers,
         notices=said,

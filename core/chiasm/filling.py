@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from chiasm_registry import CheckpointError, ChiasmError, InputError, Task, TaskSpec, TaskTable
@@ -17,7 +18,7 @@ from chiasm_registry.guard import guarded
 from .checkpoint import Checkpoint, TaskFile, read_task_file
 from .options import listed, told
 from .routing.network import Network
-from .weights import fill_task, start_tasks
+from .weights import fill_row, fill_task, start_tasks
 
 
 @dataclass
@@ -49,6 +50,9 @@ def fill_tasks(network: Network, table: TaskTable, checkpoint: Checkpoint, given
     filled = Filled()
     core = checkpoint.manifest.core_id
     start_tasks(network, list(table.tasks))
+    for name in checkpoint.tasks.keys() - table.tasks.keys():  # what it means by them it can say
+        with suppress(CheckpointError):  # nobody asked for it
+            fill_row(network.rows.row(name), checkpoint.tasks[name])
     for name, task in table.tasks.items():
         file, fault = given.get(name) or checkpoint.tasks.get(name), checkpoint.faults.get(name)
         if file is None and fault is None:
@@ -61,7 +65,7 @@ def fill_tasks(network: Network, table: TaskTable, checkpoint: Checkpoint, given
             raise CheckpointError(f"task {name!r}: {fault}")
         if fault is not None:
             filled.untrained[name] = f"task {name!r} is untrained: {fault}"
-        elif file is not None and file.core not in ("", core):
+        elif file is not None and core and file.core not in ("", core):
             cure = f"`chiasm train --task {name}` trains it on this one"
             filled.notes[name] = f"task {name!r} has weights that were trained on another core; {cure}"
     return filled
@@ -80,7 +84,7 @@ def _shipped(task: Task, core: str) -> tuple[TaskFile | None, str | None]:
             file = read_task_file(path)
         except ChiasmError as error:
             return None, f"a file of its package cannot be used: {shown(error, 160)}"
-        if file.name == name and file.core == core:
+        if core and file.name == name and file.core == core:
             return file, None
     return None, f"its package has weights for other models alone; `chiasm train --task {name}` makes some for this one"
 

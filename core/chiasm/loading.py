@@ -103,6 +103,8 @@ def _retiled(checkpoint: Checkpoint, min_tiles: int | None, max_tiles: int | Non
     for what, value in wanted.items():
         if value is not None and (type(value) is not int or not 1 <= value <= MOST_TILES):
             raise InputError(f"{what} is {told(value)}; it must be a whole number from 1 to {MOST_TILES}")
+    if any(wanted.values()) and checkpoint.config["design"] != "internvl":
+        raise InputError("min_tiles and max_tiles are for InternVL; this model cuts images in its own way")
     config = {**checkpoint.config, **{key: value for key, value in wanted.items() if value is not None}}
     tiling = tiling_of({**config, "min_tiles": 1})
     if config.get("min_tiles", 1) > tiling.max_tiles:
@@ -145,6 +147,7 @@ def _built(
         stuck = circles({name: task.spec.after for name, task in tasks.items()})
         why = f"{', '.join(stuck)} wait for each other in `after`"
         broken = {name: f"task {name!r} is left out: {why}" for name in stuck}
+        broken |= _without_a_token(checkpoint, tasks)
     for name, task in tasks.items():
         if name in broken:
             continue
@@ -156,6 +159,14 @@ def _built(
             broken[name] = f"task {name!r} is left out: {error}"
     table = TaskTable.build([tasks[name] for name in decoders], checkpoint.manifest.tasks)
     return Network(backbone, table, decoders), table, broken
+
+
+def _without_a_token(checkpoint: Checkpoint, tasks: Mapping[str, Task]) -> dict[str, str]:
+    """Tasks whose routing token is a word of the model already, with the reason to leave them out."""
+    stored = {entry.name for entry in checkpoint.manifest.tasks}
+    tokens = {name: task.spec.token for name, task in tasks.items() if name not in stored}
+    why = "is left out: its token is a word of this model already"
+    return {name: f"task {name!r} {why}" for name, token in tokens.items() if f'"{token}"' in checkpoint.tokenizer_json}
 
 
 def _tokenizer(checkpoint: Checkpoint, table: TaskTable, network: Network) -> Tokenizer:

@@ -15,19 +15,19 @@ from torch import Tensor
 from .answer import answered
 from .images import ImageSource, OpenedImage
 from .limits import LIMITS, Limits
-from .options import Asking, TaskOptions, count_of, task_names, task_options
+from .options import MOST_OBJECTS, Asking, TaskOptions, check_threshold, count_of, task_names, task_options
 from .requests import Asked, Clock, opened, pointed_at, requests_of
 from .result import Result
 from .routes import chains, guided_routes, in_turn, road_to
 from .routing.generate import Voice
-from .routing.guided import speak_guided
+from .routing.guided import hear_prefix, speak_guided
 from .routing.network import Network
 from .routing.sequence import Markers
 from .scene import Look, look_at
 from .session import Session, streamed
 from .speech import answer_all
 from .text import Template, Tokenizer, build_prompt, check_phrases, check_text, render
-from .thread import Thread
+from .thread import Thread, placed
 
 R = TypeVar("R")
 REQUESTS_AT_ONCE = 16  # prompts that are answered in one batch
@@ -88,6 +88,8 @@ class Model:
         if names is not None and boxes is None and points is None and labels is None:
             options = {"threshold": threshold, "multimask": multimask, "max_objects": max_objects}
             return self.run(("detection", "segmentation"), image, names, **options)
+        check_threshold(threshold)
+        count_of(max_objects, "max_objects", 1, MOST_OBJECTS)  # each thing that is shown has its masks
         source, things = pointed_at(image, names, boxes, points, labels, self.limits)
         asked = TaskOptions.shared(self.table, task_names(self.table, "segmentation"), {"multimask": multimask})
         return self._guided([source], ["segmentation"], things, replace(asked, max_objects=3 * len(things)))[0]
@@ -156,10 +158,14 @@ class Model:
         return results[0] if single else results
 
     def render(self, prompt: str, *, images: int = 1) -> str:
-        """The whole conversation as the model is fed it, control tokens written out; one tile an image."""
+        """The whole conversation as the model is fed it, control tokens written out; one tile an image.
+
+        Images stand where the prompt says `<image>`, or in front of it.
+        """
         question = check_text(prompt, "the prompt", max_chars=self.limits.prompt_chars)
         tiles = [self.network.backbone.tokens_per_tile] * count_of(images, "images", 0, self.limits.images)
-        return render(self.template, [(question, None)], image_tokens=tiles)
+        words, loose = placed(question, tiles)
+        return render(self.template, [(words, None)], image_tokens=loose)
 
     def default_threshold(self, task: str) -> float | None:
         """The threshold that a task uses when the caller gives none; None if it has no such option."""
@@ -190,20 +196,29 @@ class Model:
             with clock("see"):
                 look = look_at(self.network, [image])[0] if image else None
             with clock("speak"):
-                prefix = self._prompt(self.instruction, [look] if look else [])
-                tokens, places = (look.tokens, [look.places]) if look else (None, [])
-                at_once = self.limits.phrases_at_once
-                said: dict[str, dict[str, Tensor]] = {phrase: {} for phrase in phrases}
-                for chain in chains(self.table, tasks):
-                    with self.network.speaking_for(chain):
-                        said_of = (self.network, self.markers, prefix, tokens, spelled, chain)
-                        spoken = speak_guided(*said_of, at_once=at_once, places=places)
-                    own = [task for k, task in enumerate(chain, 1) if road_to(self.table, tasks, task) == chain[:k]]
-                    for phrase, slots in zip(phrases, spoken, strict=True):
-                        said[phrase].update({task: slots[task] for task in own})
+                said = self._speak(look, phrases, spelled, tasks) if phrases else {}
             routes = guided_routes(self.network, tasks, things, said, asked)
-            results.append(answered(self, look, "", routes, asked, clock))
+            results.append(answered(self, look, None, routes, asked, clock))
         return results
+
+    def _speak(
+        self, look: Look | None, phrases: Sequence[str], spelled: Sequence[Sequence[int]], tasks: Sequence[str]
+    ) -> dict[str, dict[str, Tensor]]:
+        """Each phrase's slots (K, D) by task; what stands before it is heard once, or by each chain's own adapters."""
+        ids = self._prompt(self.instruction, [look] if look else [])
+        tokens, places = (look.tokens, [look.places]) if look else (None, [])
+        said: dict[str, dict[str, Tensor]] = {phrase: {} for phrase in phrases}
+        network, prefix = self.network, None
+        for chain in chains(self.table, tasks):
+            with network.speaking_for(chain):
+                if prefix is None or network.adapted:
+                    prefix = hear_prefix(network, self.markers, ids, tokens, places)
+                at_once = self.limits.phrases_at_once
+                spoken = speak_guided(network, self.markers, prefix, spelled, chain, at_once=at_once)
+            own = [task for k, task in enumerate(chain, 1) if road_to(self.table, tasks, task) == chain[:k]]
+            for phrase, slots in zip(phrases, spoken, strict=True):
+                said[phrase].update({task: slots[task] for task in own})
+        return said
 
     def _prompt(self, question: str, looks: Sequence[Look]) -> tuple[int, ...]:
         counts = [len(look.tokens) for look in looks]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -30,9 +31,10 @@ def told(value: object) -> str:
 
 def listed(values: Any, what: str) -> list[Any]:
     """The items of a list of the caller's; a single one, which a list must hold too, is refused."""
-    if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Collection):
-        raise InputError(f"{what} must be a list, not {told(values)}; for one write [...]")
-    return list(values)
+    if not isinstance(values, (str, bytes, Mapping)) and isinstance(values, Collection):
+        with suppress(TypeError):  # an array of no dimension is a Collection, too, by its methods
+            return list(values)
+    raise InputError(f"{what} must be a list, not {told(values)}; for one write [...]")
 
 
 def count_of(value: Any, what: str, low: int, high: int) -> int:
@@ -108,7 +110,8 @@ def _loaded(table: TaskTable, name: object) -> str:
 
 def check_threshold(threshold: object) -> None:
     """Refuse what no score can be compared with; None is each task's own."""
-    if threshold is not None and not (type(threshold) in (int, float) and 0 <= threshold <= 1):  # type: ignore[operator]
+    number = isinstance(threshold, (int, float)) and not isinstance(threshold, bool)
+    if threshold is not None and not (number and 0 <= threshold <= 1):  # type: ignore[operator]
         raise InputError(f"threshold is {told(threshold)}; it must be a number from 0 to 1")
 
 

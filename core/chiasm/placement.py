@@ -37,6 +37,10 @@ class Placement:
         where = _device(device)
         if device_map is not None and where.type != "cpu":
             raise InputError("device and device_map both say where the model goes; give one")
+        if more.get("max_memory") is not None and device_map is None:
+            raise InputError("max_memory says how far device_map may go; give one, as 'auto'")
+        if not (more.get("progress") is None or callable(more["progress"])):
+            raise InputError(f"progress is {told(more['progress'])}; it must be a function of bytes read and in all")
         on_cpu = where.type == "cpu" and (device_map is None or not torch.cuda.is_available())
         return cls(where, _dtype(dtype, on_cpu), device_map, **more)
 

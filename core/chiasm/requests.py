@@ -122,10 +122,21 @@ def _rows(values: Any, what: str) -> list[Any]:
 
 def _numbers(row: Any, count: int, what: str) -> tuple[float, ...]:
     values = row.tolist() if hasattr(row, "tolist") else row
-    fits = isinstance(values, (list, tuple)) and len(values) == count
-    if not fits or not all(type(v) in (int, float) and math.isfinite(v) for v in values):
-        raise InputError(f"{what} is {told(row)}; it must be {count} finite numbers")
-    return tuple(float(v) for v in values)
+    if not isinstance(values, (list, tuple)) or len(values) != count:
+        size = f"of {len(values)} items" if isinstance(values, (list, tuple)) else told(row)
+        raise InputError(f"{what} is {size}; it must be {count} finite numbers")
+    return tuple(_number(value, f"{what}[{k}]") for k, value in enumerate(values))
+
+
+def _number(value: Any, what: str) -> float:
+    """A finite number of Python's or of an array."""
+    value = value.item() if hasattr(value, "item") and getattr(value, "ndim", 1) == 0 else value
+    try:
+        if type(value) in (int, float) and math.isfinite(value):
+            return float(value)
+    except OverflowError:  # a whole number that no float can hold
+        pass
+    raise InputError(f"{what} is {told(value)}; it must be a finite number")
 
 
 def _box(row: Any, k: int, size_hw: tuple[int, int]) -> Four:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 
 from chiasm_registry import Route, TaskTable
+from chiasm_registry.outputs import Notice
 from torch import Tensor
 
 from .options import TaskOptions
@@ -18,6 +20,15 @@ def routable(table: TaskTable, tasks: Sequence[str], untrained: Collection[str],
     """Of the allowed tasks those that have learned when to be said and, without an image, need none."""
     trained = [task for task in tasks if task not in untrained and table.by_name(task).spec.learns]
     return [task for task in trained if seeing or not table.by_name(task).spec.needs_image]
+
+
+def sayable(table: TaskTable, network: Network, asked: Sequence[str], untrained: Collection[str]) -> list[str]:
+    """The tasks whose tokens an answer may hold: those asked for, and all that the model learned to speak with.
+
+    What it means it has to say, wherever that may go: a model that could not would be driven to another task.
+    """
+    grown = [task for task in network.rows.grown() if task not in untrained]
+    return [*dict.fromkeys([*routable(table, asked, untrained, seeing=True), *grown])]
 
 
 def guided_routes(
@@ -35,18 +46,38 @@ def guided_routes(
     ]
 
 
-def heard_routes(network: Network, answer: Spoken, asked: TaskOptions) -> list[Route]:
-    """What a spoken answer routed to tasks that were `asked`; slots that are still to come are not there."""
+def heard_routes(network: Network, answer: Spoken, heard: Sequence[Heard], asked: TaskOptions) -> list[Route]:
+    """Routes of what was `heard` in a spoken answer; slots that are still to come are not there."""
     routes = []
-    for one in wanted(answer.heard, asked):
+    for one in heard:
         slots = answer.hidden[one.first_slot : one.first_slot + len(network.rows.slot_ids(one.task))]
         routes.append(_route(network, one.task, Asked(one.phrase), slots, asked, one.span))
     return routes
 
 
-def wanted(heard: Sequence[Heard], asked: TaskOptions) -> list[Heard]:
-    """What was said of tasks that were asked; of others it goes nowhere."""
-    return [one for one in heard if one.task in asked.of_task]
+def wanted(table: TaskTable, heard: Sequence[Heard], asked: TaskOptions, seeing: bool) -> list[Heard]:
+    """What was said of tasks that were asked for and have what they need; of others it goes nowhere."""
+    return [one for one in heard if not _why_not(table, one.task, asked, seeing)]
+
+
+def unwanted(table: TaskTable, heard: Sequence[Heard], asked: TaskOptions, seeing: bool) -> list[Notice]:
+    """A notice for each task that was meant and could not be routed to."""
+    meant = Counter(one.task for one in heard)
+    why = {task: _why_not(table, task, asked, seeing) for task in meant}
+    return [
+        Notice(text=f"{count} {_PHRASES[count > 1]} meant for task {task!r}, {why[task]}", task=task)
+        for task, count in meant.items()
+        if why[task]
+    ]
+
+
+_PHRASES = ("phrase was", "phrases were")
+
+
+def _why_not(table: TaskTable, task: str, asked: TaskOptions, seeing: bool) -> str:
+    if task in asked.of_task:
+        return "" if seeing or not table.by_name(task).spec.needs_image else "which needs an image"
+    return "which was not asked for" if task in table.tasks else "which is not loaded"
 
 
 def chains(table: TaskTable, tasks: Sequence[str]) -> list[tuple[str, ...]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,16 +11,13 @@ from chiasm_registry import InputError
 from .images import ImageSource, open_image
 from .options import Asking, listed, told
 from .requests import Request, requests_of
-from .result import Result
 from .scene import look_at
 from .speech import Stream, answer_all
-from .text import check_text
-from .thread import Thread, told_before
+from .text import Placed, check_text
+from .thread import Thread, alone, told_before
 
 if TYPE_CHECKING:
     from .model import Model
-
-BUSY = "this session is answering in another thread; wait for it, or fork() it before"
 
 
 class Session:
@@ -32,8 +28,6 @@ class Session:
 
     def __init__(self, model: Model, threads: Sequence[Thread], *, single: bool | None) -> None:
         self._model, self._threads, self._single = model, [*threads], single  # None: not asked yet
-        self._stream: Stream | None = None
-        self._busy = threading.Lock()
 
     def __repr__(self) -> str:
         many = "" if self._single is not False else f"conversations={len(self._threads)}, "
@@ -56,12 +50,17 @@ class Session:
                 raise InputError(f"history[{k}] is {told(turn)}; it must be a question and its answer")
             question, answer = (check_text(text, f"history[{k}]", max_chars=most) for text in turn)
             before.append((question, answer))
-        opened = [open_image(image, limits=model.limits) for image in listed(images, "images")]
-        if opened and not before:
+        sources = listed(images, "images")
+        if sources and not before:
             raise InputError("images of chat() are those of its history; show others with a question")
-        looks = tuple(look_at(model.network, opened))
-        turns = told_before(before, [len(look.tokens) for look in looks])
-        return cls(model, [Thread(system, turns, looks, looks=looks)], single=None)
+        if len(sources) > model.limits.images:
+            raise InputError(f"{len(sources)} images are too many; a conversation takes {model.limits.images}")
+        looks = tuple(look_at(model.network, [open_image(image, limits=model.limits) for image in sources]))
+        turns, last = told_before(before, [len(look.tokens) for look in looks])
+        for k, (asked, _) in enumerate(turns):
+            if isinstance(asked, Placed):
+                asked.check(f"history[{k}]", max_chars=most)
+        return cls(model, [Thread(system, turns, looks, looks=looks[last])], single=None)
 
     @classmethod
     def together(cls, sessions: Sequence[Session]) -> Session:
@@ -75,9 +74,9 @@ class Session:
         threads = [thread for one in members for thread in one._threads]
         if not threads or len(set(map(id, threads))) != len(threads):
             raise InputError("together() takes at least one session, and each once")
-        for one in members:
-            one._rest()
-            one._single = True
+        with alone(threads):
+            for thread in threads:
+                thread.rest()
         return cls(members[0]._model, threads, single=False)
 
     @property
@@ -91,11 +90,10 @@ class Session:
 
         Slots have no spelling: behind a routing token nothing stands for them.
         """
-        rows = self._model.network.rows
-        said = [
-            self._model.tokenizer.decode(i for i in [*thread.memory.ids, *thread.memory.unfed] if i < rows.starts[0])
-            for thread in self._threads
-        ]
+        words, rows = self._model.tokenizer, self._model.network.rows
+        own = {rows.token_id(name): words.id_of(self._model.table.by_name(name).token) for name in rows.names}
+        fed = [[*thread.memory.ids, *thread.memory.unfed] for thread in self._threads]
+        said = [words.decode(own.get(i, i) for i in ids if i < rows.starts[0]) for ids in fed]
         return said if self._single is False else said[0]
 
     def ask(
@@ -118,25 +116,27 @@ class Session:
         how = Asking.of(
             model.table, model.limits, threshold=threshold, max_objects=max_objects, tasks=tasks, sampling=sampling
         )
-        with self._alone():
-            self._rest()
+        with alone(self._threads):
             requests, single = self._requests(text, image)
-            if self._single is None:
-                self._threads = self._threads if single else [self._threads[0].fork() for _ in requests]
-                self._single = single
-            if stream:
-                self._stream = streamed(model, self._threads, requests, how, single=single)
-                return self._stream
-            results: list[Result] = answer_all(model, self._threads, requests, how, keep=True) if requests else []
-            return results[0] if single else results
+            new = self._single is None and not single  # it becomes a batch now
+            threads = [self._threads[0].fork() for _ in requests] if new else self._threads
+            answer = streamed(model, threads, requests, how, single=single) if stream else None
+            if not requests:
+                return []
+            for thread in self._threads:
+                thread.rest()
+            results = [] if answer else answer_all(model, threads, requests, how, keep=True)
+            threads[0].stream, self._threads, self._single = answer, threads, single  # nothing failed
+            return answer or (results[0] if single else results)
 
     def fork(self) -> Session:
         """A session with the same past and a future of its own; it shares the cache until one of the two goes on.
 
         An answer that is still being said ends where it is.
         """
-        with self._alone():
-            self._rest()
+        with alone(self._threads):
+            for thread in self._threads:
+                thread.rest()
             return Session(self._model, [thread.fork() for thread in self._threads], single=self._single)
 
     def _requests(self, text: Any, image: Any) -> tuple[list[Request], bool]:
@@ -152,32 +152,6 @@ class Session:
         if count is not None and len(requests) != count:
             raise InputError(f"{len(requests)} questions for {count} conversations; give one each, or one str for all")
         return requests, single
-
-    def _rest(self) -> None:
-        """An answer that is still being said ends where it is."""
-        if self._stream is not None:
-            try:
-                self._stream.close()
-            except ValueError:  # a generator's word for it
-                raise InputError(BUSY) from None
-            self._stream = None
-
-    def _alone(self) -> _Alone:
-        return _Alone(self._busy)
-
-
-class _Alone:
-    """One caller at a time; a second one is told, and not made to wait."""
-
-    def __init__(self, lock: threading.Lock) -> None:
-        self._lock = lock
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            raise InputError(BUSY)
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
 
 
 def streamed(

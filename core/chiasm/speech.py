@@ -13,7 +13,7 @@ from .answer import Answer, answered, decoded
 from .options import Asking
 from .requests import Clock, Request
 from .result import Result
-from .routes import heard_routes, wanted
+from .routes import heard_routes, unwanted, wanted
 from .routing.generate import Answers, Speaker, speak_free
 from .routing.reading import Heard
 from .scene import Look, look_at
@@ -42,9 +42,12 @@ def answer_all(
     for thread, answer, own in zip(threads, spoken, looks, strict=True):
         clock = Clock()
         clock.seconds.update(shared)
-        routes = heard_routes(model.network, answer, how.asked)
-        result = answered(model, thread.look(own), answer.text, routes, how.asked, clock)
-        results.append(with_written(result, answer.written, how.asked.max_objects))
+        look, asked = thread.look(own), how.asked
+        heard = wanted(model.table, answer.heard, asked, look is not None)
+        routes = heard_routes(model.network, answer, heard, asked)
+        beside = unwanted(model.table, answer.heard, asked, look is not None)
+        result = answered(model, look, answer, routes, asked, clock, notices=beside)
+        results.append(with_written(result, answer.written, asked.max_objects))
     if keep:
         for row in zip(threads, speakers, looks, requests, results, strict=True):
             thread, speaker, own, request, result = row
@@ -114,7 +117,7 @@ class Stream:
 
     def _shown(self, answers: Answers, looks: Sequence[Look]) -> Iterator[Output]:
         """The outputs of routes whose slots are all known, and for which no earlier task can be named any more."""
-        heard, state = wanted(answers.readers[0].heard, self._how.asked), answers.states[0]
+        heard, state = self._wanted(answers.readers[0].heard, looks), answers.states[0]
         if len(heard) == len(self._known) or not answers.complete(0):
             return
         open_to = state.routable  # tasks that the last phrase may still go to
@@ -126,7 +129,7 @@ class Stream:
         if not ready:
             return
         places = sorted([*self._known, *ready])
-        routes = heard_routes(self._model.network, answers.spoken(0), self._how.asked)
+        routes = heard_routes(self._model.network, answers.spoken(0), heard, self._how.asked)
         known = {k: self._known[place] for k, place in enumerate(places) if place in self._known}
         look = self._thread.look(looks)
         with self._clock("decode"):
@@ -136,6 +139,9 @@ class Stream:
             self._company[place] = self._earlier(heard, place)
             if isinstance(answer, Output):
                 yield answer
+
+    def _wanted(self, heard: Sequence[Heard], looks: Sequence[Look]) -> list[Heard]:
+        return wanted(self._model.table, heard, self._how.asked, self._thread.look(looks) is not None)
 
     def _after(self, one: Heard) -> frozenset[str]:
         return frozenset(self._model.table.by_name(one.task).spec.after)
@@ -149,18 +155,17 @@ class Stream:
         """The answer, as far as it was said, becomes a turn of the conversation."""
         if not answers.keep():
             return None
-        spoken, known = answers.spoken(0), self._known
-        routes = heard_routes(self._model.network, spoken, self._how.asked)
+        spoken, known, look = answers.spoken(0), self._known, self._thread.look(looks)
+        heard = self._wanted(spoken.heard, looks)
+        routes = heard_routes(self._model.network, spoken, heard, self._how.asked)
         if whole:  # what had to be shown before an earlier task of its phrase was named is shown again
-            heard = wanted(spoken.heard, self._how.asked)
             known = {k: a for k, a in known.items() if self._company[k] == self._earlier(heard, k)}
         else:
             places = sorted(known)
             routes, known = [routes[k] for k in places], {n: known[k] for n, k in enumerate(places)}
-        how, look = self._how, self._thread.look(looks)
-        result = answered(
-            self._model, look, spoken.text, routes, how.asked, self._clock, known=known, notices=self._notices
-        )
+        how = self._how
+        told = [*self._notices, *unwanted(self._model.table, spoken.heard, how.asked, look is not None)]
+        result = answered(self._model, look, spoken, routes, how.asked, self._clock, known=known, notices=told)
         self._result = with_written(result, spoken.written, how.asked.max_objects)
         self._thread.take(speaker, looks, self._request.prompt, self._result)
         return self._result

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,7 +14,7 @@ from chiasm_registry import InputError
 from .options import Asking
 from .requests import Request
 from .result import Result
-from .routes import routable
+from .routes import sayable
 from .routing.generate import Speaker
 from .routing.memory import Memory
 from .scene import Look
@@ -21,6 +23,10 @@ from .text.placed import PLACE
 
 if TYPE_CHECKING:
     from .model import Model
+    from .speech import Stream
+
+
+BUSY = "this session is answering in another thread; wait for it, or fork() it before"
 
 
 @dataclass(eq=False)
@@ -33,10 +39,22 @@ class Thread:
     memory: Memory = field(default_factory=Memory)
     looks: tuple[Look, ...] = ()
     turns: list[tuple[str, Result]] = field(default_factory=list)
+    stream: Stream | None = None  # an answer that may still be being said
+    busy: threading.Lock = field(default_factory=threading.Lock)  # held while a question is answered
 
     def fork(self) -> Thread:
         """The same past with a future of its own."""
-        return replace(self, memory=self.memory.fork(), turns=list(self.turns))
+        free = threading.Lock()
+        return replace(self, memory=self.memory.fork(), turns=list(self.turns), stream=None, busy=free)
+
+    def rest(self) -> None:
+        """An answer that is still being said ends where it is."""
+        if self.stream is not None:
+            try:
+                self.stream.close()
+            except ValueError:  # a generator's word for it
+                raise InputError(BUSY) from None
+            self.stream = None
 
     def take(self, speaker: Speaker, looks: Sequence[Look], question: str, result: Result) -> None:
         """One more turn; until here nothing of the conversation has changed."""
@@ -75,11 +93,7 @@ def speaker_of(model: Model, thread: Thread, request: Request, looks: Sequence[L
         prompt = build_prompt(words, layout, turns, loose, system=thread.system, max_chars=chars, max_tokens=most)
         ids = [*prompt.ids]
     tokens = torch.cat([look.tokens for look in looks]) if looks else None
-    seeing = bool(looks or thread.looks)
-    tasks = routable(model.table, how.tasks, model.untrained, seeing)
-    if not tasks:  # what the model has learned to say is said all the same, and goes nowhere
-        grown = [name for name in model.network.rows.grown() if name in model.table.tasks]
-        tasks = routable(model.table, grown, model.untrained, seeing)
+    tasks = sayable(model.table, model.network, how.tasks, model.untrained)
     return Speaker(memory, ids, tokens, tasks, [look.places for look in looks], (request.prompt, *thread.said()))
 
 
@@ -90,14 +104,30 @@ def placed(question: str, counts: Sequence[int]) -> tuple[str | Placed, Sequence
     return question, counts
 
 
-def told_before(history: Sequence[tuple[str, str]], counts: Sequence[int]) -> tuple[Turn, ...]:
-    """Turns from elsewhere with their images where they say `<image>`; with no such place, in front of the first."""
+@contextmanager
+def alone(threads: Sequence[Thread]) -> Iterator[None]:
+    """One caller at a time for each conversation; a second one is told, and not made to wait."""
+    with ExitStack() as held:
+        for thread in threads:
+            if not thread.busy.acquire(blocking=False):
+                raise InputError(BUSY)
+            held.callback(thread.busy.release)
+        yield
+
+
+def told_before(history: Sequence[tuple[str, str]], counts: Sequence[int]) -> tuple[tuple[Turn, ...], slice]:
+    """Turns from elsewhere with their images where they say `<image>`; with no such place, in front of the first.
+
+    And which of the images are those that were shown last.
+    """
     places = [question.count(PLACE) for question, _ in history]
     if counts and sum(places) not in (0, len(counts)):
         raise InputError(f"{len(counts)} images, but the history has {sum(places)} times '{PLACE}'; write it for each")
-    rest, turns = list(counts), []
+    rest, turns, last = list(counts), [], slice(0)
     for (question, answer), count in zip(history, places, strict=True):
         taken = len(rest) if rest and not any(places) else min(count, len(rest))
+        if taken:
+            last = slice(len(counts) - len(rest), len(counts) - len(rest) + taken)
         own, rest = rest[:taken], rest[taken:]
         turns.append((place_images(question, own) if own else question, answer))
-    return tuple(turns)
+    return tuple(turns), last

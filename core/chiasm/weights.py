@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 
@@ -69,9 +70,7 @@ def fill_task(network: Network, file: TaskFile) -> None:
     wanted.update({f"decoder.{name}": tensor for name, tensor in decoder.items()})
     given.update({f"decoder.{name}": tensor for name, tensor in file.decoder.items()})
     _check(wanted, given, f"{file.name}.safetensors")
-    for name, tensor in given.items():  # what is fed to the language model, and reaches all that it says afterwards
-        if not name.startswith("decoder.") and float(tensor.abs().max()) > LARGEST:
-            raise CheckpointError(f"{file.name}.safetensors: {name} holds a number above {LARGEST:g}; train it anew")
+    _check_sizes(file, {name: tensor for name, tensor in given.items() if not name.startswith("decoder.")})
     if file.lora:
         fill_adapter(network.language, file.name, file.lora)
         network.adapted = True
@@ -82,6 +81,7 @@ def fill_task(network: Network, file: TaskFile) -> None:
 def fill_row(row: TaskRow, file: TaskFile) -> None:
     """The rows and embeddings of a task whose decoder is not here."""
     file.check(embeddings=len(row.vectors), width=row.vectors.shape[1])
+    _check_sizes(file, {"rows.input": file.rows_input, "rows.output": file.rows_output, "embeddings": file.vectors})
     for own, stored in ((row.input, file.rows_input), (row.output, file.rows_output), (row.vectors, file.vectors)):
         own.copy_(stored)
     if file.asking is not None:
@@ -93,7 +93,15 @@ def start_tasks(network: Network, names: Sequence[str]) -> None:
     if names:
         middle = Middle.of(*network.backbone.matrices())
         for name in names:
-            network.rows.row(name).start(middle, int.from_bytes(name.encode()[:7], "little"))
+            digest = hashlib.sha256(name.encode()).digest()
+            network.rows.row(name).start(middle, int.from_bytes(digest[:7], "little"))
+
+
+def _check_sizes(file: TaskFile, tensors: Mapping[str, Tensor]) -> None:
+    """What is fed to the language model reaches all that it says afterwards."""
+    for name, tensor in tensors.items():
+        if float(tensor.abs().max()) > LARGEST:
+            raise CheckpointError(f"{file.name}.safetensors: {name} holds a number above {LARGEST:g}; train it anew")
 
 
 def _own(module: nn.Module) -> dict[str, Tensor]:

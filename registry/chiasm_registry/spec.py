@@ -16,6 +16,8 @@ API_VERSION = "1.0"
 def _is_name(name: str) -> str:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", name):
         raise ValueError(f"{shown(repr(name), 40)} names no task; take small letters, digits and _, like 'depth'")
+    if name == "text":
+        raise ValueError("'text' is what objects that an answer writes in words are called; take another name")
     return name
 
 

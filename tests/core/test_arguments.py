@@ -144,6 +144,7 @@ def test_a_rendered_conversation_is_what_is_fed(model: Model) -> None:
     text = model.render("Find [DET].", images=2)
     assert text.count("<IMG_CONTEXT>") == 2 * model.network.backbone.tokens_per_tile
     assert text.startswith("<|im_start|>user\n<img>")
+    assert "user\nIs <img><IMG_CONTEXT>" in model.render("Is <image> a cat?")
 
 
 def test_a_model_is_shown_in_one_line(model: Model) -> None:

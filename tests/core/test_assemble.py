@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 from chiasm.assemble import assemble
-from chiasm.routing.guided import speak_guided
+from chiasm.routing.guided import hear_prefix, speak_guided
 from chiasm.routing.network import Network
 from chiasm.routing.sequence import Markers
 from chiasm.weights import core_tensors, fill_core, start_tasks
@@ -71,7 +71,8 @@ def test_blank_and_filled_speaks_as_ordinary_and_filled(trunk: bool) -> None:
     for each in (ordinary, blank):
         seen = each.backbone.see(tile)
         places = [3] * len(seen.tokens[0])
-        spoken.append(speak_guided(each, markers, [4, *places, 5], seen.tokens[0], [[6], [7, 8]], ["tone"], at_once=9))
+        prefix = hear_prefix(each, markers, [4, *places, 5], seen.tokens[0])
+        spoken.append(speak_guided(each, markers, prefix, [[6], [7, 8]], ["tone"], at_once=9))
     for one, other in zip(*spoken, strict=True):
         assert torch.equal(one["tone"], other["tone"])
 

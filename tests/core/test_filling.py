@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from chiasm.checkpoint import add_tasks, read_checkpoint, write_task_file
+from chiasm.checkpoint import Manifest, add_tasks, read_checkpoint, write_task_file
 from chiasm.loading import load
 from chiasm.routes import routable
 from chiasm_registry import ChiasmError, Task, TaskSpec
@@ -91,6 +91,11 @@ def test_a_file_of_another_core_is_taken_when_the_caller_says_so_with_a_notice(p
     model, _ = level_of(plain, LevelTask(), tasks_from=[task_file(tmp_path / "file", "0" * 16)])
     assert not model.untrained
     assert "trained on another core" in model.notices[0].text
+
+
+def test_of_a_core_that_nobody_listed_no_file_is_called_anothers() -> None:
+    """A folder of others has no list of files: nothing tells one such core from the next, and nothing is claimed."""
+    assert Manifest(design="internvl", template="nano", guided_instruction="Find.", files={}).core_id == ""
 
 
 @pytest.mark.parametrize(("reads", "taken"), [("", True), (">=1,<2", True), (">=2", False)])

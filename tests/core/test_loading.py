@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from chiasm.checkpoint import TaskFile, write_checkpoint, write_task_file
@@ -15,7 +16,17 @@ from chiasm.loading import load
 from chiasm.model import Model
 from chiasm.weights import core_tensors, task_file
 from chiasm_registry import ChiasmError, CoreInfo, Decoder, Task, TaskSpec
-from core.tiny import EchoTask, Level, LevelDecoder, LevelTask, description, picture, tiny_network, tokenizer
+from core.tiny import (
+    EchoTask,
+    Level,
+    LevelDecoder,
+    LevelTask,
+    description,
+    picture,
+    talkative,
+    tiny_network,
+    tokenizer,
+)
 from torch import nn
 
 TASKS: list[Task] = [LevelTask(), EchoTask()]
@@ -59,6 +70,41 @@ def test_how_surely_an_answer_begins_is_said_in_the_folder(tmp_path: Path) -> No
     reluctant = tiny(write(tmp_path / "reluctant", openings={text: 100.0}))
     assert reluctant.voice.openings == ((tuple(plain.tokenizer.encode_user(text)), 100.0),)
     assert reluctant.ask(None, "Hello", max_new_tokens=1).text != text
+
+
+@pytest.mark.parametrize("names", [["level"], []])
+def test_what_is_meant_for_a_task_that_is_not_loaded_is_said_and_goes_nowhere(folder: Path, names: list[str]) -> None:
+    whole, part = talkative(tiny(folder)), talkative(tiny(folder, names))
+    counted = 0
+    for seed in range(6):
+        said: dict[str, Any] = {"do_sample": True, "seed": seed, "max_new_tokens": 40}
+        one, other = whole.ask(None, "Hi", **said), part.ask(None, "Hi", **said)
+        assert one.text.partition(" Not found: ")[0] == other.text.partition(" Not found: ")[0]
+        assert not other.outputs
+        told = [notice.text for notice in other.notices if notice.task == "echo" and "meant" in notice.text]
+        assert bool(told) == bool(one.outputs)
+        assert all(text.endswith("meant for task 'echo', which is not loaded") for text in told)
+        counted += len(told)
+    assert counted
+
+
+def test_a_task_whose_token_is_a_word_of_the_model_is_left_out(tmp_path: Path) -> None:
+    """The others are sound; asked for by name it is an error."""
+
+    class Taken(LevelTask):
+        spec = LevelTask.spec.model_copy(update={"name": "taken", "token": "[TAKEN]"})
+
+    spelled, size = json.loads(tokenizer().json()), tokenizer().size
+    spelled["added_tokens"].append({**spelled["added_tokens"][-1], "id": size, "content": "[TAKEN]"})
+    larger = {"vocabulary": size + 1}
+    core = core_tensors(tiny_network(TASKS, **larger), torch.bfloat16)
+    parts = {"tokenizer_json": json.dumps(spelled), "config": description(**larger), "core": core}
+    folder = write(tmp_path / "m", **parts)
+    model = load(folder, plugins=[*TASKS, Taken()])
+    assert "taken" not in model.table.tasks
+    assert any("is left out: its token is a word of this model already" in notice.text for notice in model.notices)
+    with pytest.raises(ChiasmError, match="already in the vocabulary"):
+        load(folder, plugins=[Taken()], tasks=["taken"])
 
 
 def test_a_dtype_may_be_called_by_its_name(folder: Path) -> None:
@@ -285,6 +331,9 @@ WRONG: dict[str, Callable[[Path], Any]] = {
     "tasks a str": lambda folder: tiny(folder, "level"),
     "tasks a number": lambda folder: tiny(folder, 5),  # type: ignore[arg-type]
     "tasks with a number": lambda folder: tiny(folder, [5]),  # type: ignore[list-item]
+    "tasks an array of no dimension": lambda folder: tiny(folder, np.array("level")),  # type: ignore[arg-type]
+    "progress a number": lambda folder: tiny(folder, progress=5),
+    "max_memory without device_map": lambda folder: tiny(folder, max_memory={"cpu": "1GiB"}),
     "tasks with a list": lambda folder: tiny(folder, [["level"]]),  # type: ignore[list-item]
     "tasks_from a str": lambda folder: tiny(folder, tasks_from="level.safetensors"),
     "tasks_from with a number": lambda folder: tiny(folder, tasks_from=[5]),

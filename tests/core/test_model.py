@@ -202,10 +202,28 @@ def test_what_was_trained_beside_its_language_model_is_not_said_where_nothing_ma
         how = Asking.of(model.table, model.limits, **asked)
         return speaker_of(model, Thread(), Request("Hi", ()), [], how).tasks
 
-    assert sayable() == ["echo"]  # of those that need no image
+    assert sayable() == ["detection", "echo", "level"]
     with torch.no_grad():
         model.network.rows.row("echo").asking += 1.0
-    assert sayable() == []
+    assert sayable() == ["detection", "level"]
+
+
+def test_what_is_meant_for_another_task_is_said_counted_and_goes_nowhere(chatty: Model) -> None:
+    """A model that could not say it would be driven to a task that nobody meant."""
+    told = 0
+    for seed in range(6):
+        said: dict[str, Any] = {"do_sample": True, "seed": seed, **SHORT}
+        whole, held = (chatty.ask(picture(), "Hi", tasks=tasks, **said) for tasks in (None, ["echo"]))
+        assert held.outputs.get("echo", ()) == whole.outputs.get("echo", ())
+        assert set(held.outputs) <= {"echo"}
+        meant = {notice.task: notice.text for notice in held.notices}
+        for task in whole.outputs.keys() - {"echo"}:
+            count = len(whole.outputs[task])
+            phrases = f"{count} phrases were" if count > 1 else "1 phrase was"
+            assert meant[task] == f"{phrases} meant for task {task!r}, which was not asked for"
+            told += 1
+        assert not any(notice.text.endswith("asked for") for notice in whole.notices)
+    assert told
 
 
 def test_without_an_image_nothing_is_routed_that_needs_one(chatty: Model) -> None:

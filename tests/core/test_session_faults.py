@@ -69,6 +69,57 @@ def test_an_answer_ends_where_the_model_ends(model: Model) -> None:
         backbone.positions = positions
 
 
+@pytest.mark.parametrize(
+    "bad",
+    [
+        lambda s: s.ask(["Hi", "Ho"], stream=True),
+        lambda s: s.ask(["a" * 40_000, "Hi"]),
+        lambda s: s.ask(["Hi", "Ho"], [picture()]),
+        lambda s: s.ask(["Find the dog. " * 2_000, "Hi"]),
+    ],
+)
+def test_a_first_question_that_is_refused_makes_no_batch(model: Model, bad: Callable[[Session], Any]) -> None:
+    session = model.chat()
+    with pytest.raises(ChiasmError):
+        bad(session)
+    same(session.ask(*TALK[0], **SAMPLED), talk(model.chat(), TALK[:1])[0])
+
+
+def test_a_batch_of_nothing_is_not_begun(model: Model) -> None:
+    session = model.chat()
+    assert session.ask([]) == []
+    same(session.ask(*TALK[0], **SAMPLED), talk(model.chat(), TALK[:1])[0])
+
+
+def test_an_answer_goes_on_when_the_next_question_is_refused(model: Model) -> None:
+    session = model.chat()
+    stream = session.ask(*TALK[0], stream=True, **SAMPLED)
+    next(stream)
+    for bad in (" ", None, ["Hi"]):
+        with pytest.raises(ChiasmError):
+            session.ask(bad)
+    same(stream.result, talk(model.chat(), TALK[:1])[0])
+
+
+def test_an_answer_that_is_being_said_ends_where_its_conversation_is_asked_in_company(model: Model) -> None:
+    """What was said until then is a turn, and the next one stands behind it."""
+    one, other = model.chat(), model.chat()
+    both = Session.together([one, other])
+    stream = one.ask(*TALK[0], stream=True, **SAMPLED)
+    next(stream)
+    both.ask(["And now?", "Hi"], **SHORT)
+    list(stream)
+    assert [question for question, _ in one.turns] == [TALK[0][0], "And now?"]
+    assert [one.render().count(question) for question in (TALK[0][0], "And now?")] == [1, 1]
+    assert one.turns == both.turns[0]
+
+
+def test_sessions_that_are_asked_together_stay_what_they_are(model: Model) -> None:
+    fresh = model.chat()
+    Session.together([fresh])
+    assert len(fresh.ask(["Hi", "Ho"], **SHORT)) == 2
+
+
 def test_a_second_caller_is_told_that_the_session_is_answering(model: Model) -> None:
     session, begun, go = model.chat(), threading.Event(), threading.Event()
     speak = model.network.backbone.speak
@@ -87,6 +138,8 @@ def test_a_second_caller_is_told_that_the_session_is_answering(model: Model) -> 
             session.ask("Hi", **SHORT)
         with pytest.raises(ChiasmError, match="this session is answering"):
             session.fork()
+        with pytest.raises(ChiasmError, match="this session is answering"):
+            Session.together([session])
         go.set()
         other.join()
     finally:
@@ -110,6 +163,8 @@ WRONG: dict[str, Callable[[Model], Any]] = {
     "no system here": lambda m: m.chat(system="Be brief."),
     "system no text": lambda m: m.chat(system=3),
     "images without a history": lambda m: m.chat(images=[picture()]),
+    "too many images": lambda m: m.chat(history=[("Hi", "Ho")], images=[picture()] * 65),
+    "a history of an image alone": lambda m: m.chat(history=[("<image>", "A dog")], images=[picture()]),
     "together nothing": lambda m: Session.together([]),
     "together a model": lambda m: Session.together([m]),
     "together twice": lambda m: Session.together([m.chat()] * 2),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from chiasm_registry import ChiasmError, hookimpl
 from core.talks import SAMPLED, SHORT, TALK, looks, memory, passes, talk
 from core.talks import model as model
 from core.test_model import same
-from core.tiny import LevelTask, picture, tiny_model
+from core.tiny import LevelTask, picture, talkative, tiny_model
 
 
 @pytest.mark.parametrize("settings", [SHORT, SAMPLED], ids=["greedy", "sampled"])
@@ -164,6 +165,9 @@ def test_images_stand_where_the_question_says(model: Model) -> None:
         session.ask("One <image>", (picture(56, 56, 1), picture(56, 56, 2)), **SHORT)
     told = model.chat(history=[("Hi", "A dog"), ("See <image>", "A cat")], images=[picture(30, 50)])
     assert told.ask("Where?", **SHORT).size_hw == (50, 30)
+    history = [("<image>A?", "A"), ("<image>B?", "B"), ("C?", "C")]
+    both = model.chat(history=history, images=[picture(), picture(30, 50)])
+    assert both.ask("Where?", **SHORT).size_hw == (50, 30)  # what was shown last
     with pytest.raises(ChiasmError, match="1 images, but the history has 2 times"):
         model.chat(history=[("<image><image>", "A dog")], images=[picture()])
 
@@ -183,6 +187,18 @@ def test_what_was_fed_can_be_seen(model: Model) -> None:
     batch = model.chat()
     batch.ask(["Hi", "Find the dog."], **SHORT)
     assert ["Hi" in batch.render()[0], "Find the dog." in batch.render()[1]] == [True, True]
+
+
+def test_routing_tokens_are_seen_where_the_embedding_has_more_rows_than_there_are_tokens() -> None:
+    """A routing token's id is the model's there, not the tokenizer's."""
+    for rows in (None, 2048):
+        padded = talkative(tiny_model(vocabulary=rows) if rows else tiny_model())
+        session = padded.chat()
+        session.ask(*TALK[0], **(SAMPLED | {"max_new_tokens": 80}))
+        said = [padded.network.rows.task_of(i) for i in memory(session).ids]
+        tokens = [padded.table.by_name(name).token for name in said if name is not None]
+        assert tokens
+        assert [token for token in re.findall(r"\[[A-Z]+\]", session.render()) if token in tokens] == tokens
 
 
 def test_a_system_message_is_said_once(model: Model) -> None:

@@ -132,3 +132,15 @@ def test_untrained_tasks_start_by_their_names() -> None:
     start_tasks(other, ["level"])
     assert torch.equal(one.rows.row("level").vectors, other.rows.row("level").vectors)
     assert not torch.equal(one.rows.row("level").vectors[:1], one.rows.row("echo").vectors)
+
+
+def test_no_two_untrained_tasks_start_alike() -> None:
+    class Roads(LevelTask):
+        spec = LevelTask.spec.model_copy(update={"name": "segment_roads", "token": "[ROADS]"})
+
+    class Lakes(LevelTask):
+        spec = LevelTask.spec.model_copy(update={"name": "segment_lakes", "token": "[LAKES]"})
+
+    network = tiny_network([Roads(), Lakes()])
+    start_tasks(network, ["segment_roads", "segment_lakes"])
+    assert not torch.equal(network.rows.row("segment_roads").vectors, network.rows.row("segment_lakes").vectors)

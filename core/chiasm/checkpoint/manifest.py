@@ -77,7 +77,12 @@ class Manifest(_Strict):
 
     @property
     def core_id(self) -> str:
-        """Tells one core's weights from all others: a task learns on one core, and fits that one alone."""
+        """Tells one core's weights from all others: a task learns on one core, and fits that one alone.
+
+        "" where the files of the core are not listed, as in folders of others.
+        """
+        if not self.core_files:
+            return ""
         return hashlib.sha256("".join(self.files[name].sha256 for name in self.core_files).encode()).hexdigest()[:16]
 
     def json_bytes(self) -> bytes:

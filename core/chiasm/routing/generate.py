@@ -60,6 +60,7 @@ class Spoken:
     text: str  # without control tokens
     heard: list[Heard]
     written: list[Written]  # boxes in words, which the text leaves out
+    stopped: bool = False  # by a stop string: nothing is to follow the text
 
 
 def speak_free(voice: Voice, speakers: Sequence[Speaker], sampling: Sampling, *, keep: bool = False) -> list[Spoken]:
@@ -148,7 +149,7 @@ class Answers:
         for index, state in self.slots[row]:
             hidden[index] = state
         reader = self.readers[row]
-        return Spoken(self.said[row], hidden, reader.text, reader.heard, [*reader.written])
+        return Spoken(self.said[row], hidden, reader.text, reader.heard, [*reader.written], reader.stopped)
 
     def complete(self, row: int) -> bool:
         """Whether the slots of all that a row has routed so far are known."""

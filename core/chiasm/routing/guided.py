@@ -6,8 +6,10 @@ A branch sees the prefix and itself, so that what comes of a phrase does not dep
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import torch
+from chiasm_registry import InputError
 from torch import Tensor
 from transformers import DynamicCache
 
@@ -17,33 +19,55 @@ from .sequence import Markers, branch_ids, branch_mask, branch_positions, prompt
 IDS_AT_ONCE = 4096  # a bound on memory, as the mask is a square of them
 
 
-def speak_guided(
+@dataclass(frozen=True, eq=False)
+class Prefix:
+    """What every phrase sees, heard once: its keys and values, its length, and the position behind it."""
+
+    cache: DynamicCache
+    length: int
+    behind: int
+
+
+def hear_prefix(
     network: Network,
     markers: Markers,
     prefix: Sequence[int],
     image_tokens: Tensor | None,
-    phrases: Sequence[Sequence[int]],
-    tasks: Sequence[str],
-    *,
-    at_once: int,
     places: Sequence[Tensor | None] = (),
-) -> list[dict[str, Tensor]]:
-    """For each phrase (its ids) the slots (K, D) of each task; at most `at_once` phrases share a pass.
-
-    `places` are those of the prefix's images, where their positions are not simply counted.
-    """
+) -> Prefix:
+    """One pass over the ids of a prefix; `places` are those of its images, where positions are not simply counted."""
     device = next(network.parameters()).device
     ids = torch.tensor([list(prefix)], device=device)
     cache = DynamicCache()
     axes, behind = prompt_positions(prefix, markers.image, places)
     positions = axes.to(device) if len(axes) == 1 else axes[:, None].to(device)
     network.backbone.speak(network.embed(ids, markers.image, image_tokens), None, positions, cache)
+    return Prefix(cache, len(prefix), behind)
+
+
+def speak_guided(
+    network: Network,
+    markers: Markers,
+    prefix: Prefix,
+    phrases: Sequence[Sequence[int]],
+    tasks: Sequence[str],
+    *,
+    at_once: int,
+) -> list[dict[str, Tensor]]:
+    """For each phrase (its ids) the slots (K, D) of each task; at most `at_once` phrases share a pass.
+
+    An `InputError` if a phrase is longer than the model has positions for.
+    """
     branches = [branch_ids(phrase, tasks, network.rows, markers) for phrase in phrases]
-    if behind + max(map(len, branches), default=0) > network.backbone.steady:
+    longest = prefix.behind + max(map(len, branches), default=0)
+    if longest > network.backbone.positions:
+        most = network.backbone.positions
+        raise InputError(f"a phrase with its prompt has {longest:,} tokens; the model takes {most:,}")
+    if longest > network.backbone.steady:
         at_once = 1  # company would change what each is worth
     spoken: list[dict[str, Tensor]] = []
     for chunk in _chunks(branches, at_once):
-        spoken += _speak_branches(network, markers, cache, (len(prefix), behind), chunk, tasks)
+        spoken += _speak_branches(network, markers, prefix, chunk, tasks)
     return spoken
 
 
@@ -62,13 +86,12 @@ def _chunks(branches: Sequence[list[int]], at_once: int) -> Iterator[list[list[i
 def _speak_branches(
     network: Network,
     markers: Markers,
-    cache: DynamicCache,
-    prefix: tuple[int, int],
+    prefix: Prefix,
     branches: Sequence[Sequence[int]],
     tasks: Sequence[str],
 ) -> list[dict[str, Tensor]]:
-    """One pass over branches behind a prefix (its length, the next position); the cache is left as it was found."""
-    past, behind = prefix
+    """One pass over branches behind a prefix, whose cache is left as it was found."""
+    past, behind, cache = prefix.length, prefix.behind, prefix.cache
     device = next(network.parameters()).device
     ids = torch.tensor([[i for branch in branches for i in branch]], device=device)
     number = torch.tensor([[k for k, branch in enumerate(branches, 1) for _ in branch]], device=device)

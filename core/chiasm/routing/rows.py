@@ -129,7 +129,8 @@ class Rows(nn.Module):
 
     def grown(self) -> list[str]:
         """The tasks that were trained with the language model, not beside it: it says their tokens of itself."""
-        return [name for name in self.names if not self.row(name).asking.any()]
+        rows = {name: self.row(name) for name in self.names}
+        return [name for name, row in rows.items() if row.output.any() and not row.asking.any()]
 
     def votes(self, words: Tensor) -> tuple[Tensor, Tensor]:
         """For embeddings (..., D) of words: how much each task listens there and what it hears, (..., tasks) both."""

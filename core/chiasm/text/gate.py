@@ -9,7 +9,9 @@ from chiasm_registry.errors import InputError, shown
 
 from ..limits import LIMITS
 
-_INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf"})  # blanks, controls, zero-width and direction marks
+# Blanks, controls, zero-width and direction marks; marks and fillers that show nothing of themselves.
+_INVISIBLE = frozenset({"Zs", "Zl", "Zp", "Cc", "Cf", "Mn", "Me"})
+_FILLERS = frozenset("\u115f\u1160\u2800\u3164\uffa0")
 
 
 def check_text(text: object, what: str, *, max_chars: int) -> str:
@@ -19,7 +21,7 @@ def check_text(text: object, what: str, *, max_chars: int) -> str:
     text = str.__str__(text)  # a subclass keeps its characters and loses its own methods
     if len(text) > max_chars:
         raise InputError(f"{what} has {len(text):,} characters; at most {max_chars:,} are taken")
-    if all(unicodedata.category(c) in _INVISIBLE for c in text):
+    if all(c in _FILLERS or unicodedata.category(c) in _INVISIBLE for c in text):
         raise InputError(f"{what} is blank; write something that can be seen")
     check_encodable(text, what)
     return text

@@ -13,7 +13,7 @@ from chiasm_registry import Catalog, TaskSpec, TrainingError
 from chiasm_registry.errors import shown
 
 from ..checkpoint import Checkpoint
-from ..routing.adapters import add_adapter, switch
+from ..routing.adapters import adapter_tensors, add_adapter, switch
 from ..routing.network import Network
 from ..weights import fill_row, start_tasks
 from .config import TrainConfig
@@ -81,8 +81,9 @@ def adapt(network: Network, name: str, rank: int) -> None:
     elif rank:
         add_adapter(network.language, name, rank)
         network.adapted = True
-    for key, parameter in network.language.named_parameters():
-        parameter.requires_grad_(".lora_" in key and f".{name}." in key)
+    network.language.requires_grad_(False)
+    for own in adapter_tensors(network.language, name).values():
+        own.requires_grad_(True)
 
 
 def of_whom(catalog: Catalog, name: str) -> str:

@@ -15,7 +15,7 @@ from chiasm.backbone.designs import DESIGNS as KNOWN
 from chiasm.backbone.eye import as_clip, normalised
 from chiasm.images import open_image
 from chiasm.model import Model
-from chiasm.routing.guided import speak_guided
+from chiasm.routing.guided import hear_prefix, speak_guided
 from chiasm.routing.sequence import branch_ids, prompt_positions
 from chiasm.scene import look_at
 from chiasm_registry import CheckpointError
@@ -77,9 +77,8 @@ def test_a_guided_phrase_has_the_slots_of_one_full_pass(model: Model) -> None:
     network, m = model.network, model.markers
     prefix = model._prompt(model.instruction, [look])
     words = model.tokenizer.encode_user("a dog")
-    (spoken,) = speak_guided(
-        network, m, prefix, look.tokens, [words], ["level", "echo"], at_once=9, places=[look.places]
-    )
+    heard = hear_prefix(network, m, prefix, look.tokens, [look.places])
+    (spoken,) = speak_guided(network, m, heard, [words], ["level", "echo"], at_once=9)
     ids = [*prefix, *branch_ids(words, ["level", "echo"], network.rows, m)]
     positions, _ = prompt_positions(ids, m.image, [look.places])
     embeds = network.embed(torch.tensor([ids]), m.image, look.tokens)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from chiasm.model import Model
 from chiasm.routing import guided
-from chiasm.routing.guided import speak_guided
+from chiasm.routing.guided import hear_prefix, speak_guided
 from chiasm.routing.sequence import branch_ids
+from chiasm_registry import InputError
 from core.tiny import NAMES, tiny_model
 from torch import Tensor
 
@@ -30,9 +31,9 @@ def prefix_of(model: Model) -> tuple[list[int], Tensor]:
 def slots_of(model: Model, phrases: Sequence[str], at_once: int = 100) -> list[Tensor]:
     """All slots of each phrase, one after the other."""
     spelled = [model.tokenizer.encode_user(phrase) for phrase in phrases]
-    prefix, image = prefix_of(model)
     with torch.inference_mode():
-        spoken = speak_guided(model.network, model.markers, prefix, image, spelled, TASKS, at_once=at_once)
+        heard = hear_prefix(model.network, model.markers, *prefix_of(model))
+        spoken = speak_guided(model.network, model.markers, heard, spelled, TASKS, at_once=at_once)
     return [torch.cat([slots[task] for task in TASKS]) for slots in spoken]
 
 
@@ -67,16 +68,24 @@ def test_many_long_phrases_share_the_memory_of_a_pass(
     plain = guided._speak_branches
 
     def counted(
-        network: object, markers: object, cache: object, past: int, branches: Sequence[list[int]], tasks: object
+        network: object, markers: object, prefix: object, branches: Sequence[list[int]], tasks: object
     ) -> object:
         passes.append(len(branches))
-        return plain(network, markers, cache, past, branches, tasks)  # type: ignore[arg-type]
+        return plain(network, markers, prefix, branches, tasks)  # type: ignore[arg-type]
 
     monkeypatch.setattr(guided, "IDS_AT_ONCE", 40)
     monkeypatch.setattr(guided, "_speak_branches", counted)
     compare(slots_of(model, PHRASES), eighty)
     assert len(passes) > 10
     assert sum(passes) == 80
+
+
+def test_a_phrase_that_is_too_long_for_the_model_is_refused_with_both_counts(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model.network.backbone, "positions", 30)
+    with pytest.raises(InputError, match=r"a phrase with its prompt has \d+ tokens; the model takes 30"):
+        slots_of(model, ["dog", "a very long phrase of many words that goes on and on"])
 
 
 def test_a_branch_is_a_prompt_of_its_own(model: Model, eighty: list[Tensor]) -> None:

@@ -200,7 +200,7 @@ def test_adapters_learn_with_it_and_are_on_in_its_calls_alone(data: Path, base: 
     add_tasks(base, [tmp_path / "abacus.safetensors"], tmp_path / "joined")
     on = for_one_task(alone(data, tmp_path / "joined"), "abacus")
     moving = {name for name, p in build(on).module.named_parameters() if p.requires_grad}
-    assert sum(".lora_A.abacus." in name for name in moving) == 14
+    assert sum(".lora_A.task_abacus." in name for name in moving) == 14
     with pytest.raises(ChiasmError, match="train it alone"):
         build(config(data, model={"base": str(tmp_path / "joined")}, tasks={"abacus": {}, "detection": {}}))
 

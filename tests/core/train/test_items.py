@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 from chiasm.model import Model
-from chiasm.routing.guided import speak_guided
+from chiasm.routing.guided import hear_prefix, speak_guided
 from chiasm.routing.sequence import branch_ids, branch_mask, branch_positions
 from chiasm.text import build_prompt, build_turn
 from chiasm.train.data import Record
@@ -152,7 +152,8 @@ def test_slots_are_those_of_the_model_in_use(model: Model, image: Tensor) -> Non
         for said in guided:
             if task in said.tasks:
                 spelled = [model.tokenizer.encode_user(said.phrase)]
-                branches = speak_guided(model.network, model.markers, prefix, image, spelled, said.tasks, at_once=9)
+                heard = hear_prefix(model.network, model.markers, prefix, image)
+                branches = speak_guided(model.network, model.markers, heard, spelled, said.tasks, at_once=9)
                 wanted.append(branches[0][task])
         for request in REQUESTS[1:]:
             ids, alone = asked(model, request.prompt or "", written(model, request), image)
