@@ -73,8 +73,8 @@ TEMPLATES: Mapping[str, Template] = MappingProxyType(
             Template("phi3-chat", *_PHI3),
             Template("internvl2_5", *_CHATML[:2], "<|im_end|>\n", _CHATML[3], _INTERNVL25_SYSTEM),
             Template("internvl_zh", "<human>:", "<bot>:", "</s>", "", "", " ", " ", ("<human>", "<bot>")),
-            Template("vicuna", "USER: ", "ASSISTANT:", "</s>", "", user_close=" ", around_image=("", "")),
-            Template("mistral", "[INST] ", "", "</s>", user_close=" [/INST]", around_image=("", "")),
+            Template("vicuna", "USER:", "ASSISTANT:", "</s>", "", gap=" ", user_close=" ", around_image=("", "")),
+            Template("mistral", "[INST]", "", "</s>", gap=" ", user_close=" [/INST]", around_image=("", "")),
             Template("qwen2-vl", *_CHATML[:2], "<|im_end|>\n", _CHATML[3], _QWEN_SYSTEM, behind_image=""),
             Template("blip2", "Question: ", "Answer:", "</s>", user_close=" ", **_QUERIES),
         )

@@ -47,8 +47,8 @@ def test_a_template_without_system_messages_refuses_one() -> None:
 @pytest.mark.parametrize(
     ("name", "first", "second"),
     [
-        ("vicuna", "USER: II\nWhat? ASSISTANT:", "A dog.</s>USER: And? ASSISTANT:"),
-        ("mistral", "[INST] II\nWhat? [/INST]", "A dog.</s>[INST] And? [/INST]"),
+        ("vicuna", "USER: II\nWhat? ASSISTANT:", " A dog.</s>USER: And? ASSISTANT:"),
+        ("mistral", "[INST] II\nWhat? [/INST]", " A dog.</s>[INST] And? [/INST]"),
         (
             "qwen2-vl",
             "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
