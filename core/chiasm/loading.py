@@ -103,7 +103,7 @@ def _retiled(checkpoint: Checkpoint, min_tiles: int | None, max_tiles: int | Non
     for what, value in wanted.items():
         if value is not None and (type(value) is not int or not 1 <= value <= MOST_TILES):
             raise InputError(f"{what} is {told(value)}; it must be a whole number from 1 to {MOST_TILES}")
-    if any(wanted.values()) and checkpoint.config["design"] != "internvl":
+    if any(wanted.values()) and checkpoint.config.get("design", "internvl") != "internvl":
         raise InputError("min_tiles and max_tiles are for InternVL; this model cuts images in its own way")
     config = {**checkpoint.config, **{key: value for key, value in wanted.items() if value is not None}}
     tiling = tiling_of({**config, "min_tiles": 1})

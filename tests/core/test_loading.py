@@ -304,6 +304,12 @@ def test_a_bad_description_is_refused_in_one_line(tmp_path: Path, case: str) -> 
     assert len(str(caught.value)) <= 200
 
 
+def test_files_of_two_designs_are_refused(tmp_path: Path) -> None:
+    config = {"design": "internvl", **description()}
+    with pytest.raises(ChiasmError, match=r"config\.json names the design 'internvl', chiasm\.json 'llava'; take both"):
+        tiny(write(tmp_path / "m", design="llava", config=config))
+
+
 def test_an_unknown_template_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ChiasmError, match=r"wants the prompt template 'alpaca'; known: nano"):
         tiny(write(tmp_path / "m", template="alpaca"))

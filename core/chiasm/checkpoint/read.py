@@ -51,6 +51,9 @@ def read_checkpoint(folder: str | os.PathLike[str]) -> Checkpoint:
     read = _Reader(root, manifest, committed)
     config = parse_object(read(CONFIG), CONFIG, error=CheckpointError)
     check_config(config, CONFIG)
+    if config.get("design", manifest.design) != manifest.design:
+        told = f"{shown(config['design'], 40)!r}, {MANIFEST} {shown(manifest.design, 40)!r}"
+        raise CheckpointError(f"{CONFIG} names the design {told}; take both files from one model")
     tokenizer_json = _text(read(TOKENIZER))
     core = _core(read, manifest)
     tasks: dict[str, TaskFile] = {}
