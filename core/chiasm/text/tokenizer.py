@@ -114,11 +114,14 @@ class Tokenizer:
         return ids
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of `ids`, control tokens included; a cut character becomes U+FFFD."""
+        """The text of `ids`, control tokens included; a cut character becomes U+FFFD.
+
+        What stands between two control tokens may be decoded by itself.
+        """
         if not self._quirks.fallback:
             return str(self._template.decode(list(ids), skip_special_tokens=False))
         pieces = ((self._template.id_to_token(i) or "", i in self._controls) for i in ids)
-        return join_pieces(pieces, strip=bool(self._quirks.lead) or self._quirks.prepends)
+        return join_pieces(pieces, strip=self._quirks.prepends)  # a lead stands in front of prompts alone
 
     def id_of(self, token: str) -> int:
         """The one id of a token of the vocabulary."""

@@ -190,6 +190,13 @@ def test_prompts_joined_of_pieces_are_the_official_ids(shared: Path, folder: str
     assert compared == 11
 
 
+@pytest.mark.parametrize("folder", [*SHIPPED, *REAL])
+def test_what_a_shipped_tokenizer_encodes_comes_back_to_the_letter(shared: Path, folder: str) -> None:
+    """Also what stands between two control tokens, where a blank is one of the user's."""
+    tokenizer = load_tokenizer(shared / "golden" / folder)
+    for text in ("dog", " sits", "a  b", "\n", " a dog on a ", "<ref>dog</ref>"):
+        assert tokenizer.decode(tokenizer.encode_user(text)) == text
+
 
 def test_importing_text_loads_no_tokenizer_library() -> None:
     heavy = "{'tokenizers', 'transformers', 'torch', 'numpy'}"
