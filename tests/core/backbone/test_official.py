@@ -231,6 +231,19 @@ def test_a_long_text_leaves_nothing_behind_for_a_shorter_one(shared: Path) -> No
     assert off(model(**inputs(long)).logits, long["logits"]) < CLOSE
 
 
+@pytest.mark.parametrize("size", ["2b", "4b"])
+@torch.inference_mode()
+def test_a_long_text_writes_nothing_that_another_thread_could_read(shared: Path, size: str) -> None:
+    """Dynamic NTK and longrope: the frequencies of a pass belong to it."""
+    folder = shared / "golden" / f"internvl2-{size}"
+    model = load_backbone(folder, image_token_id=meta_of(folder)["ids"]["<IMG_CONTEXT>"], dtype=torch.float32)
+    before = {name: (buffer, buffer.clone()) for name, buffer in model.named_buffers()}
+    model(**inputs(golden(folder, "long")))
+    after = dict(model.named_buffers())
+    assert after.keys() == before.keys()
+    assert all(after[name] is buffer and torch.equal(buffer, copy) for name, (buffer, copy) in before.items())
+
+
 def test_text_without_an_image_may_say_so(shared: Path) -> None:
     folder = shared / "golden" / "internvl2-1b"
     ids = golden(folder, "text")["input_ids"]
