@@ -29,6 +29,7 @@ from .text.shipped import FILES, WHOLE, shipped_json
 
 INSTRUCTION = "Find what is named."  # what guided mode says to a model that learned no instruction of its own
 _PREPROCESSOR = "preprocessor_config.json"
+_SPOKEN = {"phi3": "phi3-chat"}  # templates of language models that know no other
 CORE_PREFIX = "internvl."  # of the core's tensors in a checkpoint
 
 
@@ -76,7 +77,8 @@ def _native(root: Path, raw: dict[str, Any], follow_links: bool) -> Checkpoint:
     config, tensors = open_native(root, raw, follow_links=follow_links)
     tokenizer_json = shipped_json(root, follow_links=follow_links)
     _image_id(tokenizer_json, config["internvl"], root)
-    return _checkpoint("internvl2_5", {**config, "text_boxes": True}, tokenizer_json, tensors)
+    template = _SPOKEN.get(config["internvl"]["text_config"]["model_type"], "internvl2_5")
+    return _checkpoint(template, {**config, "text_boxes": True}, tokenizer_json, tensors)
 
 
 def _kept(root: Path, follow_links: bool) -> dict[str, bytes]:

@@ -16,14 +16,15 @@ from ..checkpoint.config import check_config
 from ..checkpoint.later import Later
 from ..checkpoint.shards import names_in, open_shards
 from .build import blank_internvl
-from .official.allowed import TEXT
+from .official.allowed import TEXT, TOP
 from .official.folder import CONFIG
 from .official.names import HEAD
 
 NATIVE = "internvl"
+SHUFFLE = "ps_version"  # of a network that came from an official folder
 _LANGUAGE = ("qwen2", "llama", "phi3")
 _TOP = ("downsample_ratio", "image_seq_length", "image_token_id", "projector_hidden_act", "tie_word_embeddings",
-        "vision_feature_layer")  # fmt: skip
+        "vision_feature_layer", SHUFFLE)  # fmt: skip
 _VISION = frozenset(
     re.findall(r"\w+", """hidden_size intermediate_size num_hidden_layers num_attention_heads num_channels image_size
     patch_size hidden_act
@@ -33,6 +34,7 @@ _VISION = frozenset(
 _TEXT = frozenset(TEXT) | {"model_type", "rope_parameters", "layer_types"}
 _OLDER = (
     ("language_model.model.", "model.language_model."),
+    ("model.language_model.model.", "model.language_model."),  # what transformers calls a network built by a program
     ("language_model.lm_head.", "lm_head."),
     ("vision_tower.", "model.vision_tower."),
     ("multi_modal_projector.", "model.multi_modal_projector."),
@@ -54,6 +56,8 @@ def open_native(
     if not isinstance(vision, dict) or text.get("model_type") not in _LANGUAGE:
         kind = shown(repr(text.get("model_type")), 40)
         raise CheckpointError(f"{where}: text_config is a {kind}; known: {', '.join(_LANGUAGE)}")
+    if SHUFFLE in raw and not TOP[SHUFFLE].fits(raw[SHUFFLE]):
+        raise CheckpointError(f"{where}: {SHUFFLE} is {shown(repr(raw[SHUFFLE]), 40)}; it must be {TOP[SHUFFLE]}")
     entries = open_shards(root, names_in(root), follow_links=follow_links)
     tensors: dict[str, Later] = {_renamed(name): entry for name, entry in entries.items()}
     tied = HEAD not in tensors

@@ -8,11 +8,13 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import chiasm
 import pytest
 import torch
 from chiasm.backbone import load_backbone
 from chiasm.backbone.official.network import OfficialInternVL
 from chiasm.text import Turn, build_prompt, load_tokenizer, place_images
+from chiasm.text.shipped import FILES
 from chiasm_registry.errors import CheckpointError
 from core.official import configuration, make_official
 from safetensors.torch import load_file
@@ -242,6 +244,32 @@ def test_a_long_text_writes_nothing_that_another_thread_could_read(shared: Path,
     after = dict(model.named_buffers())
     assert after.keys() == before.keys()
     assert all(after[name] is buffer and torch.equal(buffer, copy) for name, (buffer, copy) in before.items())
+
+
+@pytest.mark.parametrize(("size", "shuffle"), [("1b", "v1"), ("1b", "v2"), ("2b", "v2"), ("4b", "v2")])
+@torch.inference_mode()
+def test_what_transformers_saves_of_it_is_loaded_again(shared: Path, tmp_path: Path, size: str, shuffle: str) -> None:
+    """With the tokenizer's files beside it: every tensor, and the same numbers."""
+    folder, saved = shared / "golden" / f"internvl2-{size}", tmp_path / "saved"
+    model = load_backbone(changed(folder, tmp_path / "official", ps_version=shuffle), dtype=torch.float32)
+    model.save_pretrained(saved)
+    for file in FILES:
+        if (folder / file).exists():
+            shutil.copy(folder / file, saved / file)
+    again = chiasm.load(saved, tasks=[]).network.backbone_module.internvl
+    mine, theirs = model.state_dict(), again.state_dict()
+    assert mine.keys() == theirs.keys()
+    assert all(torch.equal(mine[name], theirs[name]) for name in mine)
+    case = inputs(golden(folder, "single"))
+    assert torch.equal(again(**case).logits, model(**case).logits)
+
+
+def test_a_saved_pixel_shuffle_that_nobody_knows_is_refused(shared: Path, tmp_path: Path) -> None:
+    load_backbone(shared / "golden" / "internvl2-1b").save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "config.json").write_text(json.dumps({**config, "ps_version": "v3"}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="ps_version is 'v3'; it must be one of v1, v2"):
+        chiasm.load(tmp_path, tasks=[])
 
 
 def test_text_without_an_image_may_say_so(shared: Path) -> None:
