@@ -10,14 +10,12 @@ import torch
 from chiasm_registry import InputError
 
 from .backbone.build import put
+from .backbone.device import device_of, dtype_of
 from .backbone.internvl import InternVL
 from .backbone.spread import spread_internvl
 from .checkpoint import Checkpoint
-from .options import told
 from .routing.network import Network
 from .source import CORE_PREFIX
-
-DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Placement:
     @classmethod
     def of(cls, device: object, dtype: object, device_map: str | Mapping[str, Any] | None, **more: Any) -> Placement:
         """Without a dtype it is float32 on a CPU and bfloat16 elsewhere."""
-        where = _device(device)
+        where = device_of(device)
         if device_map is not None and where.type != "cpu":
             raise InputError("device and device_map both say where the model goes; give one")
         if more.get("max_memory") is not None and device_map is None:
@@ -42,7 +40,7 @@ class Placement:
         if not (more.get("progress") is None or callable(more["progress"])):
             raise InputError(f"progress is {told(more['progress'])}; it must be a function of bytes read and in all")
         on_cpu = where.type == "cpu" and (device_map is None or not torch.cuda.is_available())
-        return cls(where, _dtype(dtype, on_cpu), device_map, **more)
+        return cls(where, dtype_of(dtype, on_cpu=on_cpu), device_map, **more)
 
     def fill(self, network: Network, checkpoint: Checkpoint) -> torch.device:
         """Put the checkpoint's core into the network; the device where everything else belongs."""
@@ -63,24 +61,3 @@ class Placement:
             quantize=self.quantize,
         )
         return backbone.matrices()[0].device
-
-
-def _device(device: object) -> torch.device:
-    try:
-        found = torch.device(device)  # type: ignore[call-overload]
-        torch.empty(0, device=found)
-    except Exception:  # each kind of device has its own way of not being there
-        raise InputError(f"device {told(device)} cannot be used here; 'cpu' always can") from None
-    if found.type == "meta":
-        raise InputError("device 'meta' holds no weights; 'cpu' always can")
-    return found  # type: ignore[no-any-return]
-
-
-def _dtype(dtype: object, on_cpu: bool) -> torch.dtype:
-    if dtype is None:
-        return torch.float32 if on_cpu else torch.bfloat16
-    named = {str(known).removeprefix("torch."): known for known in DTYPES}
-    found = named.get(dtype) if isinstance(dtype, str) else dtype
-    if not isinstance(found, torch.dtype) or found not in DTYPES:
-        raise InputError(f"dtype {told(dtype)} is none that weights have; take one of {', '.join(named)}")
-    return found

@@ -7,7 +7,7 @@ import os
 import stat
 from pathlib import Path
 
-from chiasm_registry.errors import CheckpointError, shown_path
+from chiasm_registry.errors import CheckpointError, InputError, shown, shown_path
 
 _REASONS = {
     errno.ENOENT: "does not exist",
@@ -21,6 +21,15 @@ _LOOKS_LIKE = (
     (b"version https://git-lfs", "is a Git LFS pointer, not the file; run `git lfs pull`"),
     (b"<", "is a web page, not the file; download it again"),
 )
+
+
+def folder_path(path: object) -> Path:
+    """A folder that a caller named, be it there or not; raises `InputError` for what is no path."""
+    try:
+        return Path(path)  # type: ignore[arg-type]
+    except TypeError:
+        kind = shown(type(path).__name__, 40)
+        raise InputError(f"a model's folder must be a path, not of type {kind}") from None
 
 
 def folder_names(root: Path) -> set[str]:

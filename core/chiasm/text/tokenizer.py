@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from chiasm_registry.errors import CheckpointError, ChiasmError, InputError, shown
 
+from ..checkpoint.files import folder_path
 from .gate import check_encodable
 from .patterns import check_patterns
 from .shipped import shipped_json
@@ -140,7 +141,7 @@ class Tokenizer:
 
 def load_tokenizer(path: str | Path, *, follow_links: bool = False) -> Tokenizer:
     """The tokenizer of a model's folder, chiasm's own or one as others ship it, without weights and without tasks."""
-    return Tokenizer.from_json(shipped_json(Path(path), follow_links=follow_links))
+    return Tokenizer.from_json(shipped_json(folder_path(path), follow_links=follow_links))
 
 
 class Encoded(NamedTuple):

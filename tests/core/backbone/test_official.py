@@ -15,7 +15,7 @@ from chiasm.backbone import load_backbone
 from chiasm.backbone.official.network import OfficialInternVL
 from chiasm.text import Turn, build_prompt, load_tokenizer, place_images
 from chiasm.text.shipped import FILES
-from chiasm_registry.errors import CheckpointError
+from chiasm_registry.errors import CheckpointError, InputError
 from core.official import configuration, make_official
 from safetensors.torch import load_file
 from torch import Tensor
@@ -108,6 +108,34 @@ def test_the_image_token_is_found_without_the_vocabulary(shared: Path, tmp_path:
     (folder / words).unlink()
     with pytest.raises(CheckpointError, match=r"has no tokenizer.json"):
         load_backbone(folder)
+
+
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "no device": ({"device": "xyz"}, r"device 'xyz' cannot be used here; 'cpu' always can"),
+    "an absent device": ({"device": "hpu"}, "cannot be used here"),
+    "a device object that is absent": ({"device": torch.device("hpu")}, "device 'hpu' cannot be used here"),
+    "a device a list": ({"device": ["cpu"]}, "of type list cannot be used here"),
+    "whole numbers": ({"dtype": torch.int8}, "dtype 'torch.int8' is none that weights have; take one of float32"),
+    "half by another name": ({"dtype": "half"}, "none that weights have"),
+    "an image token by its name": ({"image_token_id": "x"}, r"image_token_id must be a whole number from 0 to \d+"),
+    "an image token that is true": ({"image_token_id": True}, "image_token_id must be"),
+    "an image token without a row": ({"image_token_id": 10**6}, "image_token_id must be"),
+    "a number for a folder": ({"path": 5}, "folder must be a path, not of type int"),
+    "nothing for a folder": ({"path": None}, "folder must be a path"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_wrong_argument_is_refused_in_one_line(shared: Path, case: str) -> None:
+    given, message = WRONG[case]
+    with pytest.raises(InputError, match=message) as caught:
+        load_backbone(**{"path": shared / "golden" / "internvl2-1b", **given})
+    assert str(caught.value).isprintable()
+
+
+def test_a_dtype_may_be_called_by_its_name(shared: Path) -> None:
+    model = load_backbone(shared / "golden" / "internvl2-1b", dtype="bfloat16")
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.bfloat16}
 
 
 def test_an_image_token_without_a_row_is_refused(shared: Path, tmp_path: Path) -> None:

@@ -144,6 +144,8 @@ def test_load_tokenizer_reads_a_folder_and_names_what_is_missing(tmp_path: Path)
     (tmp_path / "tokenizer.json").write_bytes(b"\xff\xfe")
     with pytest.raises(CheckpointError, match="UTF-8"):
         load_tokenizer(tmp_path)
+    with pytest.raises(InputError, match="must be a path, not of type int"):
+        load_tokenizer(5)  # type: ignore[arg-type]
 
 
 # the tiny and the real tokenizers whose ids the official code gave; two of them as large as released
