@@ -10,6 +10,7 @@ import torch
 from chiasm_registry import CheckpointError, CoreInfo, MapInfo
 from torch import Tensor, nn
 
+from .describing import check_layers
 from .eye import Tiled, as_clip
 from .language import Language, Mouth, steady_length
 from .protocol import Seen
@@ -68,8 +69,9 @@ def clip_channels(config: Any) -> int:
 
 
 def clip_info(config: Any) -> CoreInfo:
-    """What a decoder is built from; a tower without square patches that fill its view is refused."""
-    vision = config.vision_config
+    """What a decoder is built from; a tower without square patches that fill its view, or the layers, is refused."""
+    vision, layers = config.vision_config, config.vision_feature_layer
+    check_layers(layers if isinstance(layers, list) else [layers], vision)
     if vision.image_size % vision.patch_size:
         raise CheckpointError("config.json: patches of vision_config must fill its image_size")
     maps = (MapInfo(clip_channels(config), vision.patch_size),)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from chiasm_registry import CheckpointError
+from chiasm_registry.errors import shown
 
 D = TypeVar("D")
 
@@ -22,3 +23,14 @@ def described(config: Mapping[str, Any], key: str, kind: Callable[..., Any], bui
         raise CheckpointError(
             f"config.json does not describe a model of this design that can be built; look at its key '{key}'"
         ) from error
+
+
+def check_layers(layers: Sequence[Any], vision: Any) -> None:
+    """Refuse layers that a vision model has not got; layer 0 is what its first one reads."""
+    most = vision.num_hidden_layers
+    wrong = [layer for layer in layers if type(layer) is not int or not -most - 1 <= layer <= most]
+    if wrong or not layers:
+        said = shown(repr(wrong[0]) if wrong else "empty", 40)
+        raise CheckpointError(
+            f"config.json: vision_feature_layer is {said}; a layer is a whole number from {-most - 1} to {most}"
+        )

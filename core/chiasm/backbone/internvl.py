@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from transformers import InternVLConfig
 
 from .build import UNBUILDABLE, internvl_config
+from .describing import check_layers
 from .eye import Tiled
 from .language import steady_length
 from .official.network import OfficialInternVL
@@ -37,6 +38,7 @@ class InternVL(Tiled, nn.Module):
         super().__init__()
         tiling = tiling or Tiling()
         self.tile, self.patch = _checked_grid(config, trunk, tiling.tile)  # before anything gets memory
+        check_layers([config.vision_feature_layer], config.vision_config)
         self.internvl = OfficialInternVL(config)
         self.internvl.tie_weights()  # a construction without initial values leaves that out
         vision = config.vision_config

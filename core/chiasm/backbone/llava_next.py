@@ -11,6 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from chiasm_registry import CheckpointError
+from chiasm_registry.errors import shown
 from PIL import Image
 from transformers import LlavaNextConfig, LlavaNextForConditionalGeneration
 from transformers.image_processing_utils import select_best_resolution
@@ -19,6 +21,7 @@ from ..images import tile_pixels
 from .clip import SeenByClip
 from .describing import described
 from .eye import Cut, Sight
+from .tiling import MOST_TILES
 
 
 class LlavaNext(SeenByClip):
@@ -26,7 +29,7 @@ class LlavaNext(SeenByClip):
 
     def __init__(self, config: LlavaNextConfig) -> None:
         super().__init__(config, LlavaNextForConditionalGeneration)
-        self.resolutions = [(int(height), int(width)) for height, width in config.image_grid_pinpoints]
+        self.resolutions = _checked_resolutions(config.image_grid_pinpoints, self.tile)
         self.max_tiles = max(height * width // self.tile**2 for height, width in self.resolutions)
 
     def cut(self, image: Image.Image) -> Cut:
@@ -56,6 +59,19 @@ class LlavaNext(SeenByClip):
 def build_llava_next(config: Mapping[str, Any]) -> LlavaNext:
     """A freshly initialised backbone; key: `llava_next` (transformers' configuration)."""
     return described(config, "llava_next", LlavaNextConfig, LlavaNext)
+
+
+def _checked_resolutions(pinpoints: list[Any], tile: int) -> list[tuple[int, int]]:
+    """(height, width) each, of whole tiles, and no more of them than any image may become."""
+    for sides in pinpoints or [None]:
+        pair = isinstance(sides, list) and len(sides) == 2
+        whole = pair and all(type(side) is int and side >= tile and side % tile == 0 for side in sides)
+        if not whole or math.prod(sides) > MOST_TILES * tile**2:
+            raise CheckpointError(
+                f"config.json: image_grid_pinpoints holds {shown(repr(sides), 40)}; each is a height and a width of"
+                f" whole tiles of {tile} pixels, at most {MOST_TILES} tiles"
+            )
+    return [(height, width) for height, width in pinpoints]
 
 
 def _framed(image: Image.Image, width: int, height: int) -> Image.Image:

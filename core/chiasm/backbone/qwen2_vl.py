@@ -12,6 +12,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from chiasm_registry import CheckpointError, CoreInfo, MapInfo
+from chiasm_registry.errors import shown
 from PIL import Image
 from torch import Tensor, nn
 from transformers import Qwen2VLConfig, Qwen2VLForConditionalGeneration
@@ -25,6 +26,7 @@ from .protocol import Seen
 MAP_SIDE = 32  # of the square map of a scene
 PIXELS = (56 * 56, 28 * 28 * 1280)  # of a resized image, least and most, as its processor has it
 PATCHES_OF_A_VIEW = 1024
+_SECTIONS = [16, 24, 24]  # frequencies of time, row and column, where a configuration says nothing
 
 
 class Qwen2VL(Language, nn.Module):
@@ -35,6 +37,7 @@ class Qwen2VL(Language, nn.Module):
     def __init__(self, config: Qwen2VLConfig, pixels: tuple[int, int] = PIXELS, map_side: int = MAP_SIDE) -> None:
         super().__init__()
         vision, text = config.vision_config, config.text_config
+        _check_sections(text)
         self.qwen = Qwen2VLForConditionalGeneration(config)
         self.qwen.tie_weights()
         self.patch, self.merge = vision.patch_size, vision.spatial_merge_size
@@ -110,6 +113,18 @@ class Qwen2VL(Language, nn.Module):
         rows, columns = grid[0] // self.merge, grid[1] // self.merge
         row, column = torch.meshgrid(torch.arange(rows), torch.arange(columns), indexing="ij")
         return torch.stack([torch.zeros_like(row), row, column]).flatten(1)
+
+
+def _check_sections(text: Any) -> None:
+    """Refuse rotary frequencies that are not shared out among the three axes."""
+    head = getattr(text, "head_dim", None) or text.hidden_size // text.num_attention_heads
+    sections = text.rope_parameters.get("mrope_section", _SECTIONS)
+    whole = isinstance(sections, list) and len(sections) == 3 and all(type(n) is int and n > 0 for n in sections)
+    if not whole or sum(sections) != head // 2:
+        raise CheckpointError(
+            f"config.json: mrope_section is {shown(repr(sections), 40)}; it must be three whole numbers that sum to"
+            f" {head // 2}, half of a head"
+        )
 
 
 def build_qwen2_vl(config: Mapping[str, Any]) -> Qwen2VL:

@@ -30,6 +30,7 @@ _QWEN = (
     (r"^model\.(layers\.|embed_tokens\.|norm\.)", r"model.language_model.\1"),
 )
 _STALE = re.compile(r"(^|\.)(position_ids|inv_freq)$")  # buffers that follow from the configuration
+_PARTS = ("text_config", "vision_config", "qformer_config")
 _MEANINGLESS = ("architectures", "transformers_version", "torch_dtype", "dtype", "_name_or_path", "use_cache")
 
 
@@ -73,6 +74,9 @@ def open_released(
     assert design is not None
     where = f"'{shown_path(root / 'config.json')}'"
     check_config(raw, where)
+    for key in _PARTS:
+        if not isinstance(raw.get(key), (dict, type(None))):
+            raise CheckpointError(f"{where}: {key} is {shown(repr(raw[key]), 40)}; it must be an object")
     entries = open_shards(root, names_in(root), follow_links=follow_links)
     tensors: dict[str, Later] = {}
     for stored, entry in entries.items():

@@ -22,6 +22,7 @@ _RANGES = {
     "max_position_embeddings": (1, 2**24),
     "max_new_tokens": (1, 2**20),
 }
+_RATES = ("dropout", "dropout_prob", "pdrop", "layerdrop", "drop_path_rate")  # how keys of probabilities end
 
 
 def check_config(config: dict[str, Any], name: str) -> None:
@@ -31,6 +32,9 @@ def check_config(config: dict[str, Any], name: str) -> None:
             raise CheckpointError(f"{name} has the key '{shown(key, 60)}', which may load code; it is not allowed here")
         if key in _RANGES and value is not None:
             _check_range(key, value, name)
+        if key.endswith(_RATES) and not (value is None or (type(value) in (int, float) and 0 <= value <= 1)):
+            said = f"{shown(key, 60)} is {shown(repr(value), 40)}"
+            raise CheckpointError(f"{name}: {said}; it must be a number from 0 to 1")
         for inner in value if isinstance(value, list) else [value]:
             if isinstance(inner, dict):
                 check_config(inner, name)

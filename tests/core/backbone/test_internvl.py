@@ -119,3 +119,12 @@ def test_no_such_model_is_refused_in_one_line() -> None:
             build_internvl(wrong)
         assert len(str(caught.value)) <= 200
         assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize("layer", [2, 99, -3, [1, 2], [-1], "x", True, 0.5])
+def test_a_layer_that_the_eye_has_not_got_is_refused(layer: Any) -> None:
+    described = description()
+    described["internvl"] = {**described["internvl"], "vision_feature_layer": layer}
+    with pytest.raises(CheckpointError) as caught:
+        build_internvl(described)
+    assert str(caught.value).isprintable()

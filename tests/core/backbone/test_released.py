@@ -13,7 +13,7 @@ import pytest
 import torch
 from chiasm.assemble import build_backbone
 from chiasm.backbone.released import KINDS
-from chiasm_registry import ChiasmError, hookimpl
+from chiasm_registry import CheckpointError, ChiasmError, hookimpl
 from core.designs import DESIGNS
 from core.test_model import same
 from core.tiny import NAMES, fakes, picture, tokenizer
@@ -129,6 +129,72 @@ def test_a_folder_that_cannot_be_trusted_is_refused_in_one_line(case: str, tmp_p
         chiasm.load(tmp_path, tasks=[])
     assert str(caught.value).isprintable()
     assert len(str(caught.value)) <= 250
+
+
+def _set(path: str, value: Any) -> Callable[[dict[str, Any]], None]:
+    """`config.json` with another value at a path of keys."""
+
+    def change(config: dict[str, Any]) -> None:
+        *parts, key = path.split(".")
+        for part in parts:
+            config = config[part]
+        config[key] = value
+
+    return change
+
+
+PARTS = {"text_config": (-1, 99, 0.37, "x", [1, 2], True), "vision_config": ([1],)}
+LAYERS = {"vision_feature_layer": (99, -5, 4, True, 0.5, [], [1, 99], [1, "x"], "x", None)}
+SECTIONS = (-1, 0, 0.37, "x", [1, 2], [8], [2, 2, 2, 2], [0, 4, 4], [2.0, 3, 3], {}, None, True)
+ROPE = "text_config.rope_parameters"
+WRONG: dict[str, dict[str, tuple[Any, ...]]] = {
+    "LLaVA": PARTS | LAYERS | {"text_config.attention_dropout": (-1, 99, "x", True)},
+    "LLaVA-NeXT": PARTS
+    | LAYERS
+    | {"image_grid_pinpoints": ([], [[0, 0]], [[56000, 56000]], [[56, 60]], [[56]], [56], [[56, 112], [-56, 56]])},
+    "BLIP-2": PARTS | {"qformer_config": (5,), "text_config.dropout": (-1, 99)},
+    "Qwen2-VL": PARTS | {f"{ROPE}.mrope_section": SECTIONS, ROPE: ({}, None)},
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_value_that_no_network_can_have_is_refused_when_it_is_loaded(name: str, tmp_path: Path) -> None:
+    """In one line that names the key, not at the first question."""
+    written(name, tmp_path)
+    text = (tmp_path / "config.json").read_text(encoding="utf-8")
+    for path, values in WRONG[name].items():
+        for value in values:
+            (tmp_path / "config.json").write_text(text, encoding="utf-8")
+            _config(tmp_path, _set(path, value))
+            with pytest.raises(CheckpointError) as caught:
+                chiasm.load(tmp_path, tasks=[])
+            assert str(caught.value).isprintable(), (path, value)
+
+
+@pytest.mark.parametrize(
+    ("name", "path", "value", "message"),
+    [
+        ("LLaVA", "text_config", 5, "text_config is 5; it must be an object"),
+        ("LLaVA", "vision_feature_layer", [1, 99], "_feature_layer is 99; a layer is a whole number from -4 to 3"),
+        ("LLaVA-NeXT", "image_grid_pinpoints", [[56, 60]], r"holds \[56, 60\]; each is .* tiles of 56 pixels"),
+        ("BLIP-2", "text_config.dropout", 99, "dropout is 99; it must be a number from 0 to 1"),
+        ("Qwen2-VL", "text_config.rope_parameters", {}, r"mrope_section is \[16, 24, 24\]; .* that sum to 8"),
+    ],
+)
+def test_such_a_value_is_named_with_what_it_must_be(
+    name: str, path: str, value: Any, message: str, tmp_path: Path
+) -> None:
+    written(name, tmp_path)
+    _config(tmp_path, _set(path, value))
+    with pytest.raises(CheckpointError, match=message):
+        chiasm.load(tmp_path, tasks=[])
+
+
+@pytest.mark.parametrize("layers", [0, -4, 3, [-2, 1]])
+def test_any_layers_of_the_eye_may_be_shown(layers: Any) -> None:
+    described = copy.deepcopy(DESIGNS["LLaVA"])
+    described["llava"]["vision_feature_layer"] = layers
+    assert build_backbone(described).see(torch.zeros(1, 3, 56, 56)).tokens.shape[0] == 1
 
 
 def test_an_embedding_without_room_is_named(tmp_path: Path) -> None:
