@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
@@ -15,14 +14,12 @@ from chiasm_registry.errors import CheckpointError, ChiasmError, InputError, sho
 from ..checkpoint.files import folder_path
 from .gate import check_encodable
 from .patterns import check_patterns
+from .quirks import OURS, parted, quirks_of
 from .shipped import shipped_json
 from .spelled import join_pieces
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Engine
-
-
-_OURS = "chiasm"  # the key of a `tokenizer.json` that no other program knows
 
 
 class Tokenizer:
@@ -38,7 +35,7 @@ class Tokenizer:
 
     def __init__(self, base_json: str, tasks: Sequence[str] = ()) -> None:
         self._base_json = base_json
-        engine_json, self._quirks = _parted(base_json)
+        engine_json, self._quirks = parted(base_json)
         self._template = _engine(engine_json)
         self._user = _engine(engine_json)
         self._user.encode_special_tokens = True  # control strings are spelled out like any other word
@@ -151,44 +148,6 @@ class Encoded(NamedTuple):
     controls: list[tuple[int, int]]
 
 
-@dataclass(frozen=True)
-class Quirks:
-    """What a tokenizer does that its engine cannot say."""
-
-    plain: frozenset[int] = frozenset()
-    lead: str = ""
-    no_lead_before: tuple[str, ...] = ()
-    aliases: Mapping[str, str] = field(default_factory=dict)
-    fallback: bool = False  # what is no piece is spelled in bytes
-    prepends: bool = False  # a blank stands in front of every text
-
-    def aliased(self, text: str) -> str:
-        """`text` with control tokens under their own names."""
-        for alias, token in self.aliases.items():
-            text = text.replace(alias, token)
-        return text
-
-    def lead_of(self, text: str) -> str:
-        """What stands in front of a prompt that begins with `text`."""
-        return "" if not text or text.startswith(self.no_lead_before or ("\0",)) else self.lead
-
-
-def _parted(text: str) -> tuple[str, Quirks]:
-    """What the engine reads, and what it does not know."""
-    if f'"{_OURS}"' not in text:
-        return text, Quirks()
-    rest, _, end = text.rpartition(f', "{_OURS}": ')
-    try:  # as we write it, at the end: the megabytes in front need not be read for it
-        engine, said = f"{rest}}}", json.loads(end[:-1])
-    except ValueError:
-        whole = json.loads(text)
-        said = whole.pop(_OURS, {})
-        engine = json.dumps(whole, ensure_ascii=False)
-    lists = frozenset(said.get("plain", ())), said.get("lead", ""), tuple(said.get("no_lead_before", ()))
-    fallback, prepends = said.get("fallback") is True, said.get("prepends") is True
-    return engine, Quirks(*lists, said.get("aliases", {}), fallback, prepends)
-
-
 def _engine(text: str) -> Engine:
     from tokenizers import Tokenizer as Engine
 
@@ -228,14 +187,17 @@ def _check_json(text: str) -> None:
     try:
         whole = json.loads(text)
         added = whole["added_tokens"]
-        plain = whole.get(_OURS, {}).get("plain", [])
+        plain = quirks_of(whole.get(OURS, {})).plain
         for part in ("normalizer", "pre_tokenizer", "decoder"):
             check_patterns(whole.get(part))
-        tokens = [(t["id"], t["content"], t["special"] or t["id"] in plain, t["normalized"]) for t in added]
+        tokens = [(t["id"], t["content"], t["special"], t["normalized"]) for t in added]
     except (ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError("the tokenizer's JSON has no readable list added_tokens") from None
-    for _, content, special, normalized in tokens:
-        if special is not True or normalized is not False:
+    for place, content, special, normalized in tokens:
+        if type(place) is not int or not isinstance(content, str):
+            said = f"{shown(repr(content), 40)} with the id {shown(repr(place), 20)}"
+            raise CheckpointError(f"tokenizer.json: added token {said}; it must be a text with a whole number")
+        if (special is not True and place not in plain) or normalized is not False:
             raise CheckpointError(
                 f"control token '{shown(content, 60)}' of tokenizer.json must be special, not normalized"
             )

@@ -106,6 +106,14 @@ def _changed(**change: object) -> str:
     return json.dumps(data)
 
 
+def _quirky(said: object) -> str:
+    return json.dumps({**json.loads(BASE.json()), "chiasm": said})
+
+
+def _split(pattern: object) -> str:
+    return json.dumps({**json.loads(BASE.json()), "normalizer": {"type": "Replace", "pattern": {"Regex": pattern}}})
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -118,6 +126,26 @@ def _changed(**change: object) -> str:
         (_changed(normalized=True), "must be special"),
         (_changed(id=0), "share one id"),
         (_changed(content="<|endoftext|>"), "share one id"),
+        (_changed(id=[]), r"added token '<\|im_start\|>' with the id \[\]; it must be a text with a whole number"),
+        (_changed(id="1"), "must be a text with a whole number"),
+        (_changed(id=True), "must be a text with a whole number"),
+        (_changed(content=[]), r"added token \[\] with the id 1"),
+        (_changed(content=5), "must be a text with a whole number"),
+        (_quirky(5), "chiasm is 5; it must be an object"),
+        (_quirky([]), "chiasm is .*; it must be an object"),
+        (_quirky(None), "chiasm is None; it must be an object"),
+        (_quirky("x"), "chiasm is 'x'; it must be an object"),
+        (_quirky({"plain": 5}), "plain of chiasm is 5; it must be a list of whole numbers"),
+        (_quirky({"plain": [[1]]}), "plain of chiasm"),
+        (_quirky({"plain": "x"}), "plain of chiasm"),
+        (_quirky({"lead": 5}), "lead of chiasm is 5; it must be a text"),
+        (_quirky({"no_lead_before": 5}), "no_lead_before of chiasm"),
+        (_quirky({"no_lead_before": [5]}), "no_lead_before of chiasm is .*; it must be a list of texts"),
+        (_quirky({"aliases": 5}), "aliases of chiasm is 5; it must be an object of texts"),
+        (_quirky({"aliases": {"a": 5}}), "aliases of chiasm"),
+        (_quirky({"aliases": {"": "a"}}), "aliases of chiasm"),
+        (_quirky({"fallback": 5}), "fallback of chiasm is 5; it must be true or false"),
+        (_split(["x"]), "unknown pattern"),
     ],
 )
 def test_a_damaged_or_leaking_tokenizer_is_refused_in_one_line(text: str, message: str) -> None:
