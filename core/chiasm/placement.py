@@ -14,6 +14,7 @@ from .backbone.device import device_of, dtype_of
 from .backbone.internvl import InternVL
 from .backbone.spread import spread_internvl
 from .checkpoint import Checkpoint
+from .options import told
 from .routing.network import Network
 from .source import CORE_PREFIX
 

@@ -15,7 +15,7 @@ from transformers import Blip2Config, Blip2ForConditionalGeneration
 
 from .describing import described
 from .eye import Tiled, as_clip
-from .language import Language, Mouth, steady_length
+from .language import Language, Mouth, longest_text, steady_length
 from .protocol import Seen
 
 
@@ -35,7 +35,7 @@ class Blip2(Tiled, Language, nn.Module):
         self.tile, self.max_tiles, self.tokens_per_tile = vision.image_size, 1, config.num_query_tokens
         self.side = vision.image_size // vision.patch_size
         self.vocabulary, width = self.matrices()[0].shape
-        self.positions = config.text_config.max_position_embeddings
+        self.positions = longest_text(config.text_config)
         self.steady = steady_length(config.text_config)
         maps = (MapInfo(vision.hidden_size, vision.patch_size),)
         self.info = CoreInfo(width=width, maps=maps, dtype=torch.float32)

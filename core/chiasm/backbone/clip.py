@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from .describing import check_layers
 from .eye import Tiled, as_clip
-from .language import Language, Mouth, steady_length
+from .language import Language, Mouth, longest_text, steady_length
 from .protocol import Seen
 
 
@@ -26,7 +26,7 @@ class SeenByClip(Tiled, Language, nn.Module):
         self.llava.tie_weights()
         self.tile, self.max_tiles, self.tokens_per_tile = config.vision_config.image_size, 1, clip_tokens(config)
         self.vocabulary = config.text_config.vocab_size
-        self.positions = config.text_config.max_position_embeddings
+        self.positions = longest_text(config.text_config)
         self.steady = steady_length(config.text_config)
 
     def see(self, tiles: Tensor) -> Seen:

@@ -18,7 +18,7 @@ from transformers import InternVLConfig
 from .build import UNBUILDABLE, internvl_config
 from .describing import check_layers
 from .eye import Tiled
-from .language import steady_length
+from .language import longest_text, steady_length
 from .official.network import OfficialInternVL
 from .protocol import Seen
 from .tiling import Tiling, tiling_of
@@ -51,7 +51,7 @@ class InternVL(Tiled, nn.Module):
         self.tokens_per_tile = int((self.tile // self.patch * config.downsample_ratio) ** 2)
         self.vocabulary = config.text_config.vocab_size
         dynamic = (config.text_config.rope_parameters or {}).get("rope_type") == "dynamic"
-        self.positions = ENDLESS if dynamic else config.text_config.max_position_embeddings
+        self.positions = ENDLESS if dynamic else longest_text(config.text_config)
         self.steady = steady_length(config.text_config)
         self.info = CoreInfo(
             width=config.text_config.hidden_size, maps=self._map_infos(vision.hidden_size), dtype=torch.float32

@@ -15,6 +15,16 @@ class Mouth(NamedTuple):
     words: nn.Module  # ids to embeddings
 
 
+def longest_text(text: Any) -> int:
+    """Positions that a language model has, from transformers' configuration.
+
+    With a sliding window it is that: further back it would see less in one kind of pass than in another.
+    """
+    longest, window = int(text.max_position_embeddings), getattr(text, "sliding_window", None)
+    slides = "sliding_attention" in (getattr(text, "layer_types", None) or ["sliding_attention"])
+    return min(longest, window) if window and slides else longest
+
+
 def steady_length(text: Any) -> int:
     """Positions up to which a language model's rotary scale is one and the same, from transformers' configuration.
 

@@ -20,7 +20,7 @@ from transformers.models.qwen2_vl.image_processing_pil_qwen2_vl import smart_res
 
 from .describing import described
 from .eye import Cut, Sight, as_clip, normalised
-from .language import Language, Mouth, steady_length
+from .language import Language, Mouth, longest_text, steady_length
 from .protocol import Seen
 
 MAP_SIDE = 32  # of the square map of a scene
@@ -45,7 +45,7 @@ class Qwen2VL(Language, nn.Module):
         self.pixels, self.map_side = pixels, map_side
         self.tile = map_side * self.patch
         self.tokens_per_tile = (map_side // self.merge) ** 2
-        self.vocabulary, self.positions = text.vocab_size, text.max_position_embeddings
+        self.vocabulary, self.positions = text.vocab_size, longest_text(text)
         self.steady = steady_length(text)
         maps = (MapInfo(vision.embed_dim, self.patch),)
         self.info = CoreInfo(width=text.hidden_size, maps=maps, dtype=torch.float32)

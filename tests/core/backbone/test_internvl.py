@@ -8,9 +8,11 @@ from typing import Any
 import pytest
 import torch
 from chiasm.backbone.internvl import InternVL, build_internvl
+from chiasm.backbone.language import longest_text
 from chiasm.routing.sequence import branch_mask, branch_positions
 from chiasm_registry import CheckpointError, MapInfo
 from core.tiny import WIDTH, description, tokenizer
+from transformers import LlamaConfig, MistralConfig, Phi3Config, Qwen2Config
 
 
 def core(**described: Any) -> InternVL:
@@ -128,3 +130,19 @@ def test_a_layer_that_the_eye_has_not_got_is_refused(layer: Any) -> None:
     with pytest.raises(CheckpointError) as caught:
         build_internvl(described)
     assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(
+    ("text", "longest"),
+    [
+        (Qwen2Config(max_position_embeddings=64, sliding_window=16), 64),  # not in use
+        (Qwen2Config(max_position_embeddings=64, sliding_window=16, use_sliding_window=True, max_window_layers=0), 16),
+        (Qwen2Config(max_position_embeddings=64, sliding_window=128, use_sliding_window=True, max_window_layers=0), 64),
+        (Phi3Config(max_position_embeddings=64, sliding_window=16, pad_token_id=0), 16),
+        (MistralConfig(max_position_embeddings=64, sliding_window=None), 64),
+        (LlamaConfig(max_position_embeddings=64), 64),
+    ],
+)
+def test_no_text_is_longer_than_a_window_that_slides(text: Any, longest: int) -> None:
+    """Further back a pass with a mask would see what one without does not."""
+    assert longest_text(text) == longest
