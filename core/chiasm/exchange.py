@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from chiasm_registry.errors import InputError, shown
+from chiasm_registry.errors import InputError, shown, shown_path
 
 from .files import write_whole
 from .polygons import Polygon, joined, mask_to_polygons
@@ -66,23 +66,42 @@ def result_to_labelme(result: Result) -> dict[str, Any]:
     }
 
 
-def write_results(results: Mapping[str, Result], kind: str, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write results, by the name that their files shall have, as `kind` into `folder`; the files."""
+def write_results(
+    results: Mapping[str, Result],
+    kind: str,
+    folder: str | os.PathLike[str],
+    *,
+    keep: Iterable[str | os.PathLike[str]] = (),
+) -> list[Path]:
+    """Write results, by the name that their files shall have, as `kind` into `folder`; the files.
+
+    Where one of them would replace a file of `keep`, nothing is written.
+    """
     if kind not in FORMATS:
         raise InputError(f"no format {shown(kind, 40)!r}; there are {', '.join(FORMATS)}")
     folder = Path(folder)
+    texts = _texts(results, kind)
+    kept = {os.path.realpath(path) for path in keep}
+    for name in texts:
+        if os.path.realpath(folder / name) in kept:
+            raise InputError(f"'{shown_path(folder / name)}' is what is exported; write into another folder")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, text in texts.items():
+        write_whole(folder / name, text.encode("utf-8"))
+    return [folder / name for name in texts]
+
+
+def _texts(results: Mapping[str, Result], kind: str) -> dict[str, str]:
+    """By its name, what each file shall hold."""
     labels = list(dict.fromkeys(label for result in results.values() for label in result.labels))
     if kind == "coco":
-        files = {"annotations.json": json.dumps(_coco(results, labels))}
-    elif kind == "yolo":
-        files = {f"{name}.txt": result_to_yolo(result, labels) for name, result in results.items()}
-        files["classes.txt"] = "".join(f"{label}\n" for label in labels)
-    else:
-        files = {f"{name}.json": json.dumps(result_to_labelme(result), indent=1) for name, result in results.items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    for name, text in files.items():
-        write_whole(folder / name, text.encode("utf-8"))
-    return [folder / name for name in files]
+        return {"annotations.json": json.dumps(_coco(results, labels))}
+    if kind == "labelme":
+        return {f"{name}.json": json.dumps(result_to_labelme(result), indent=1) for name, result in results.items()}
+    texts = {f"{name}.txt": result_to_yolo(result, labels) for name, result in results.items()}
+    if any(name.casefold() == "classes" for name in results):
+        raise InputError("a result called 'classes' would replace YOLO's classes.txt; rename it")
+    return {**texts, "classes.txt": "".join(f"{label}\n" for label in labels)}
 
 
 def _coco(results: Mapping[str, Result], labels: Sequence[str]) -> dict[str, Any]:

@@ -130,3 +130,24 @@ def test_the_command_writes_a_file_an_image(tmp_path: Path, capsys: pytest.Captu
     assert json.loads((out / "one.json").read_text())["version"] == "5.5.0"
     assert run(["export", str(tmp_path / "none.json"), "--to", "coco", "--out", str(out)]) == 2
     assert "cannot read the result" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "fact"),
+    [("one.json", "labelme", "is what is exported"), ("annotations.json", "coco", "is what is exported"),
+     ("Classes.json", "yolo", "would replace YOLO's classes.txt")],
+)  # fmt: skip
+def test_what_is_exported_is_never_replaced(
+    name: str, kind: str, fact: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By whatever way the folder is named; and nothing else is written then."""
+    folder, same = tmp_path / "o", tmp_path / "same"
+    folder.mkdir()
+    same.symlink_to(folder)
+    for file in {"a.json", name}:
+        (folder / file).write_text(result().to_json())
+    files = [str(folder / file) for file in sorted({"a.json", name})]
+    assert run(["export", *files, "--to", kind, "--out", str(same)]) == 2
+    assert fact in capsys.readouterr().err
+    assert sorted(path.name for path in folder.iterdir()) == sorted({"a.json", name})
+    assert all(Path(file).read_text() == result().to_json() for file in files)

@@ -61,5 +61,5 @@ def _results(results: list[Path], to: Format, out: Path) -> None:
             raise InputError(f"cannot read the result {shown_path(path)}; name what predict --out wrote") from None
     if len(read) < len(results):
         raise InputError("two results have the same file name; export them one after the other")
-    for path in write_results(read, to.value, out):
+    for path in write_results(read, to.value, out, keep=results):
         typer.echo(path)
