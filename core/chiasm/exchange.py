@@ -14,7 +14,7 @@ from typing import Any
 
 from chiasm_registry.errors import InputError, shown, shown_path
 
-from .files import write_whole
+from .files import guarded_write, write_whole
 from .polygons import Polygon, joined, mask_to_polygons
 from .result import Object, Result
 
@@ -85,7 +85,8 @@ def write_results(
     for name in texts:
         if os.path.realpath(folder / name) in kept:
             raise InputError(f"'{shown_path(folder / name)}' is what is exported; write into another folder")
-    folder.mkdir(parents=True, exist_ok=True)
+    with guarded_write(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
         write_whole(folder / name, text.encode("utf-8"))
     return [folder / name for name in texts]

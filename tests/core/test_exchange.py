@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -129,7 +130,7 @@ def test_the_command_writes_a_file_an_image(tmp_path: Path, capsys: pytest.Captu
     assert run(["export", str(tmp_path / "one.json"), "--to", "labelme", "--out", str(out)]) == 0
     assert json.loads((out / "one.json").read_text())["version"] == "5.5.0"
     assert run(["export", str(tmp_path / "none.json"), "--to", "coco", "--out", str(out)]) == 2
-    assert "cannot read the result" in capsys.readouterr().err
+    assert "none.json: no such file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -151,3 +152,21 @@ def test_what_is_exported_is_never_replaced(
     assert fact in capsys.readouterr().err
     assert sorted(path.name for path in folder.iterdir()) == sorted({"a.json", name})
     assert all(Path(file).read_text() == result().to_json() for file in files)
+
+
+def test_what_is_no_result_and_a_folder_that_cannot_be_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe that nobody writes to, a device without an end, a file where a folder should be."""
+    good, bad, pipe, out = (tmp_path / name for name in ("one.json", "bad.json", "pipe.json", "out"))
+    good.write_text(result().to_json())
+    bad.write_text("{}")
+    os.mkfifo(pipe)
+    for path, fact in ((pipe, "not a regular file"), (Path("/dev/zero"), "not a regular file"), (bad, "bad.json: ")):
+        assert run(["export", str(good), str(path), "--to", "coco", "--out", str(out)]) == 2
+        assert fact in capsys.readouterr().err
+    out.write_text("mine")
+    for folder, fact in ((out, "File exists"), (out / "sub", "Not a directory")):
+        assert run(["export", str(good), "--to", "coco", "--out", str(folder)]) == 2
+        assert f"{folder.name}': {fact}" in capsys.readouterr().err
+    assert out.read_text() == "mine"

@@ -52,13 +52,15 @@ def _official(paths: list[Path]) -> None:
 def _results(results: list[Path], to: Format, out: Path) -> None:
     from chiasm import Result
     from chiasm.exchange import write_results
+    from chiasm.strict_json import read_bytes
 
     read = {}
     for path in results:
+        content = read_bytes(path)
         try:
-            read[path.stem] = Result.from_json(path.read_bytes())
-        except OSError:
-            raise InputError(f"cannot read the result {shown_path(path)}; name what predict --out wrote") from None
+            read[path.stem] = Result.from_json(content)
+        except InputError as fault:  # of several files it must be said which
+            raise InputError(f"{shown_path(path, 60)}: {fault}") from None
     if len(read) < len(results):
         raise InputError("two results have the same file name; export them one after the other")
     for path in write_results(read, to.value, out, keep=results):
