@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,11 @@ def result_to_yolo(result: Result, names: Sequence[str]) -> str:
     return "".join(f"{line}\n" for line in lines)
 
 
-def result_to_labelme(result: Result) -> dict[str, Any]:
-    """LabelMe's object (version 5): a polygon a piece, those of one object under one `group_id`."""
+def result_to_labelme(result: Result, folder: str | os.PathLike[str] | None = None) -> dict[str, Any]:
+    """LabelMe's object (version 5): a polygon a piece, those of one object under one `group_id`.
+
+    LabelMe looks for the image from where the JSON lies: that is `folder`, or beside the image.
+    """
     height, width = _size_of(result)
     shapes = []
     for number, thing in enumerate(result.objects):
@@ -59,7 +63,7 @@ def result_to_labelme(result: Result) -> dict[str, Any]:
         "version": "5.5.0",
         "flags": {},
         "shapes": shapes,
-        "imagePath": Path(result.source).name if result.source else "",
+        "imagePath": _seen_from(folder, result.source) if result.source else "",
         "imageData": None,
         "imageHeight": height,
         "imageWidth": width,
@@ -80,7 +84,7 @@ def write_results(
     if kind not in FORMATS:
         raise InputError(f"no format {shown(kind, 40)!r}; there are {', '.join(FORMATS)}")
     folder = Path(folder)
-    texts = _texts(results, kind)
+    texts = _texts(results, kind, folder)
     kept = {os.path.realpath(path) for path in keep}
     for name in texts:
         if os.path.realpath(folder / name) in kept:
@@ -92,13 +96,14 @@ def write_results(
     return [folder / name for name in texts]
 
 
-def _texts(results: Mapping[str, Result], kind: str) -> dict[str, str]:
+def _texts(results: Mapping[str, Result], kind: str, folder: Path) -> dict[str, str]:
     """By its name, what each file shall hold."""
     labels = list(dict.fromkeys(label for result in results.values() for label in result.labels))
     if kind == "coco":
         return {"annotations.json": json.dumps(_coco(results, labels))}
     if kind == "labelme":
-        return {f"{name}.json": json.dumps(result_to_labelme(result), indent=1) for name, result in results.items()}
+        told = {name: result_to_labelme(result, folder) for name, result in results.items()}
+        return {f"{name}.json": json.dumps(one, indent=1) for name, one in told.items()}
     texts = {f"{name}.txt": result_to_yolo(result, labels) for name, result in results.items()}
     if any(name.casefold() == "classes" for name in results):
         raise InputError("a result called 'classes' would replace YOLO's classes.txt; rename it")
@@ -107,19 +112,43 @@ def _texts(results: Mapping[str, Result], kind: str) -> dict[str, str]:
 
 def _coco(results: Mapping[str, Result], labels: Sequence[str]) -> dict[str, Any]:
     """A COCO annotation file."""
+    files = _file_names(results)
     ids = {label: number for number, label in enumerate(labels, 1)}
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     for number, (name, result) in enumerate(results.items(), 1):
         height, width = _size_of(result)
-        file = Path(result.source).name if result.source else name
-        images.append({"id": number, "file_name": file, "height": height, "width": width})
+        images.append({"id": number, "file_name": files[name], "height": height, "width": width})
         for record in result.to_coco(number, ids):
             box = record["bbox"]
             own = {"id": len(annotations) + 1, "iscrowd": 0, "area": box[2] * box[3]}
             annotations.append({**own, **record})
     categories = [{"id": number, "name": label} for label, number in ids.items()]
     return {"images": images, "annotations": annotations, "categories": categories}
+
+
+def _file_names(results: Mapping[str, Result]) -> dict[str, str]:
+    """By result, its image as seen from the folder that all images lie below; without an image file, its own name."""
+    places = {name: _place(result.source) for name, result in results.items() if result.source}
+    above = os.path.commonpath([os.path.dirname(place) for place in places.values()]) if places else ""
+    names = {name: _seen_from(above, places[name]) if name in places else name for name in results}
+    twice = [file for file, times in Counter(names.values()).items() if times > 1]
+    if twice:
+        raise InputError(f"two results are of the image '{shown_path(twice[0], 60)}'; export them one after the other")
+    return names
+
+
+def _seen_from(folder: str | os.PathLike[str] | None, source: str) -> str:
+    place = _place(source)
+    return Path(os.path.relpath(place, os.path.realpath(folder or os.path.dirname(place)))).as_posix()
+
+
+def _place(source: str) -> str:
+    """Where an image lies; its folder's links are followed, as `..` behind one would lead elsewhere."""
+    if "\0" in source:
+        raise InputError("the source of a result holds a NUL character, which no file has in its name; mend it")
+    folder, name = os.path.split(os.path.abspath(source))
+    return os.path.join(os.path.realpath(folder), name)
 
 
 def _outlines(thing: Object) -> list[Polygon]:

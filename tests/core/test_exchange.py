@@ -145,13 +145,13 @@ def test_what_is_exported_is_never_replaced(
     folder, same = tmp_path / "o", tmp_path / "same"
     folder.mkdir()
     same.symlink_to(folder)
-    for file in {"a.json", name}:
-        (folder / file).write_text(result().to_json())
-    files = [str(folder / file) for file in sorted({"a.json", name})]
+    before = {file: result().model_copy(update={"source": file}).to_json() for file in ("a.json", name)}
+    for file, text in before.items():
+        (folder / file).write_text(text)
+    files = [str(folder / file) for file in before]
     assert run(["export", *files, "--to", kind, "--out", str(same)]) == 2
     assert fact in capsys.readouterr().err
-    assert sorted(path.name for path in folder.iterdir()) == sorted({"a.json", name})
-    assert all(Path(file).read_text() == result().to_json() for file in files)
+    assert {path.name: path.read_text() for path in folder.iterdir()} == before
 
 
 def test_what_is_no_result_and_a_folder_that_cannot_be_are_named(
@@ -170,3 +170,28 @@ def test_what_is_no_result_and_a_folder_that_cannot_be_are_named(
         assert run(["export", str(good), "--to", "coco", "--out", str(folder)]) == 2
         assert f"{folder.name}': {fact}" in capsys.readouterr().err
     assert out.read_text() == "mine"
+
+
+def test_images_of_one_name_in_two_folders_stay_two(tmp_path: Path) -> None:
+    """COCO names them from the folder that both lie below; our own reader takes the file."""
+    one, two = (result().model_copy(update={"source": f"{tmp_path}/{name}/x.jpg"}) for name in ("a", "b"))
+    (path,) = write_results({"x": one, "x-2": two}, "coco", tmp_path / "out")
+    assert [image.file_name for image in read_coco(path).images] == ["a/x.jpg", "b/x.jpg"]
+    (path,) = write_results({"x": one, "x-2": result().model_copy(update={"source": None})}, "coco", tmp_path / "out")
+    assert [image.file_name for image in read_coco(path).images] == ["x.jpg", "x-2"]
+    with pytest.raises(InputError, match=r"two results are of the image 'x\.jpg'"):
+        write_results({"x": one, "x-2": one}, "coco", tmp_path / "out")
+    with pytest.raises(InputError, match="NUL"):
+        write_results({"x": result().model_copy(update={"source": "a\0b"})}, "coco", tmp_path / "out")
+
+
+def test_labelme_finds_the_image_from_where_its_file_lies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However the image and the folder were named, links included."""
+    (tmp_path / "pictures").mkdir()
+    (tmp_path / "pictures" / "one.jpg").touch()
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    (tmp_path / "near").symlink_to(tmp_path / "far" / "away")
+    monkeypatch.chdir(tmp_path)
+    for folder in ("pictures", "out", "near", tmp_path / "out" / "deep"):
+        (path,) = write_results({"one": result()}, "labelme", folder)
+        assert (path.parent / json.loads(path.read_text())["imagePath"]).samefile("pictures/one.jpg")
