@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from chiasm_registry.errors import InputError, shown, shown_path
+from chiasm_registry.geometry import Mask
 
 from .files import guarded_write, write_whole
 from .polygons import Polygon, joined, mask_to_polygons
@@ -120,8 +121,9 @@ def _coco(results: Mapping[str, Result], labels: Sequence[str]) -> dict[str, Any
         height, width = _size_of(result)
         images.append({"id": number, "file_name": files[name], "height": height, "width": width})
         for record in result.to_coco(number, ids):
-            box = record["bbox"]
-            own = {"id": len(annotations) + 1, "iscrowd": 0, "area": box[2] * box[3]}
+            box, mask = record["bbox"], record.get("segmentation")
+            area = box[2] * box[3] if mask is None else Mask(rle=mask).area
+            own = {"id": len(annotations) + 1, "iscrowd": 0, "area": area}
             annotations.append({**own, **record})
     categories = [{"id": number, "name": label} for label, number in ids.items()]
     return {"images": images, "annotations": annotations, "categories": categories}

@@ -111,6 +111,7 @@ def test_coco_is_read_back_by_our_own_reader(tmp_path: Path) -> None:
     truth = read_coco(path)
     assert [category.name for category in truth.categories] == ["dog", "cat"]
     assert truth.annotations[1].mask == Mask.from_numpy(ONE | TWO).rle
+    assert [annotation.area for annotation in truth.annotations] == [ONE.sum(), (ONE | TWO).sum(), 25 * 34]
 
 
 def test_what_cannot_be_written_is_named(tmp_path: Path) -> None:
