@@ -95,7 +95,7 @@ def make_result(
     said = [Notice(text=note) for note in image.notes] if image else []
     said += [*dict.fromkeys([*notices, *(answer for answer in answers if isinstance(answer, Notice))])]
     result = Result(
-        source=image.name if image else None,
+        source=image.source if image else None,
         size_hw=image.size_hw if image else None,
         text=text,
         objects=_objects(routes, answers, tasks, max_objects),

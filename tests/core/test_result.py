@@ -12,6 +12,8 @@ from typing import Any, cast
 
 import numpy as np
 import pytest
+from chiasm.answer import make_result
+from chiasm.images import open_image
 from chiasm.result import Object, Result
 from chiasm_registry.errors import ChiasmError, InputError
 from chiasm_registry.geometry import Box, Mask
@@ -99,6 +101,15 @@ def test_a_result_is_frozen_and_refuses_numbers_that_are_none() -> None:
         example().text = "other"
     with pytest.raises(ValidationError):
         Object(label="cat", score=float("nan"), task="detection")
+
+
+def test_the_source_is_the_file_and_not_its_name_in_messages(tmp_path: Path) -> None:
+    path, image = tmp_path / ("long " * 20 + ".png"), Image.new("RGB", (4, 3))
+    image.save(path)
+    for given, source in ((path, str(path)), (image, None)):
+        told: dict[str, Any] = {"notices": [], "tasks": {}, "max_objects": 1, "timings": {}}
+        result = make_result(open_image(given), "", [], [], **told)
+        assert Result.from_json(result.to_json(), catalog=CATALOG).source == source
 
 
 def test_labels_are_the_phrases_in_the_order_asked() -> None:

@@ -47,6 +47,7 @@ class OpenedImage:
     size_hw: tuple[int, int]  # of `rgb`, pixels
     name: str  # fit for a message: one line
     notes: tuple[str, ...] = ()  # what a person should know: one line each
+    source: str | None = None  # the path as it was given, "?" for what is no text in it; None: it was no path
 
 
 def open_image(source: ImageSource, *, limits: Limits = LIMITS) -> OpenedImage:
@@ -54,16 +55,20 @@ def open_image(source: ImageSource, *, limits: Limits = LIMITS) -> OpenedImage:
 
     Raises `InputError` with one line for anything that is not an image within `limits`.
     """
-    name, image, notes = _loaded(source, limits)
+    path = _path(source)
+    name, image, notes = _loaded(source, limits) if path is None else _read(path, limits)
     rgb = upright_rgb(image, name)
-    return OpenedImage(rgb, (rgb.height, rgb.width), name, notes)
+    text = path if path is None else path.encode("utf-8", "replace").decode()  # JSON takes no half characters
+    return OpenedImage(rgb, (rgb.height, rgb.width), name, notes, text)
+
+
+def _read(path: str, limits: Limits) -> tuple[str, Image.Image, tuple[str, ...]]:
+    name = f"'{shown_path(path)}'"
+    return name, *decode(read_image_file(path, name, limits), name, limits, suffix=os.path.splitext(path)[1])
 
 
 def _loaded(source: object, limits: Limits) -> tuple[str, Image.Image, tuple[str, ...]]:
     """By type alone: bytes are never taken for a path, nor a path for bytes."""
-    if type(source) is str or (isinstance(source, os.PathLike) and not isinstance(source, str)):
-        path, name = _path(source)
-        return name, *decode(read_image_file(path, name, limits), name, limits, suffix=os.path.splitext(path)[1])
     if isinstance(source, (bytes, bytearray, memoryview)):
         return "the image", *decode(bytes(source), "the image", limits)
     if isinstance(source, Image.Image):
@@ -82,12 +87,14 @@ def _is_instance(source: object, module: str, name: str) -> bool:
     return isinstance(kind, type) and isinstance(source, kind)
 
 
-def _path(source: str | os.PathLike[str]) -> tuple[str, str]:
-    """The path as text, and its name for messages."""
+def _path(source: object) -> str | None:
+    """The path as text; None for what is no path."""
+    if isinstance(source, str) or not isinstance(source, os.PathLike):
+        return source if type(source) is str else None
     try:
         path = os.fspath(source)
     except Exception as error:
         raise InputError("this path object does not give a path; pass a str or a pathlib.Path") from error
     if not isinstance(path, str):
         raise InputError("an image path is text; pass a str or a pathlib.Path")
-    return path, f"'{shown_path(path)}'"
+    return path

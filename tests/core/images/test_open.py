@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -88,3 +89,17 @@ def test_limits_of_the_caller_hold() -> None:
     with pytest.raises(InputError, match="20 x 10 pixels; the limit"):
         open_image(image, limits=Limits(image_pixels=199))
     assert open_image(image, limits=Limits(image_pixels=200)).size_hw == (10, 20)
+
+
+def test_the_source_is_the_path_as_it_was_given(tmp_path: Path) -> None:
+    """Whole and to the letter, where the name in messages is cut; only a path has one; JSON can hold it."""
+    folder = tmp_path / ("long " * 20) / "«ü»\n"
+    folder.mkdir(parents=True)
+    path, odd = folder / "a.png", os.fsdecode(os.fsencode(tmp_path) + b"/\xff.png")
+    image = Image.new("RGB", (4, 3))
+    for file in (path, odd):
+        image.save(file, "PNG")
+    assert [open_image(one).source for one in (path, str(path))] == [str(path), str(path)]
+    assert str(path) not in open_image(path).name
+    assert open_image(odd).source == f"{tmp_path}/?.png"
+    assert [open_image(one).source for one in (path.read_bytes(), image, np.asarray(image))] == [None] * 3
