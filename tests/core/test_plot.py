@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import re
 from itertools import combinations, pairwise
 
@@ -11,12 +12,13 @@ import pytest
 from chiasm.drawing.canvas import Canvas
 from chiasm.drawing.fonts import font_for
 from chiasm.drawing.palette import PALETTE, colours_by_label, text_on
-from chiasm.drawing.tags import Rect, overlap, place_tags
+from chiasm.drawing.tags import Rect, place_tags
 from chiasm.plot import plot_result
 from chiasm.result import Object, Result
 from chiasm_registry.errors import InputError
 from chiasm_registry.geometry import Box, Mask, Point
 from chiasm_registry.outputs import Boxes, Points, ScoredPoint
+from pace import fastest
 from PIL import Image
 
 
@@ -24,6 +26,10 @@ def things(*boxes: tuple[float, float, float, float]) -> tuple[Object, ...]:
     return tuple(
         Object(label=f"thing {n}", score=0.5, box=Box(xyxy=box), task="detection") for n, box in enumerate(boxes)
     )
+
+
+def overlap(a: Rect, b: Rect) -> int:
+    return max(0, min(a.x1, b.x1) - max(a.x0, b.x0)) * max(0, min(a.y1, b.y1) - max(a.y0, b.y0))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (2, 300), (200, 1), (17, 13), (240, 240), (640, 480), (3000, 2000)])
@@ -63,6 +69,17 @@ def test_equal_boxes_get_tags_that_can_all_be_read() -> None:
     boxes = [Rect(200, 200, 400, 400)] * 5
     tags = place_tags(boxes, [(150, 24)] * 5, (640, 480), 2)
     assert not any(overlap(a, b) for a, b in combinations(tags, 2))
+
+
+def test_tags_of_a_crowd_are_placed_soon_and_where_they_always_were() -> None:
+    """A thousand boxes in the time of a few; the places are those of the plain rule, box by box."""
+    chance = random.Random(0)
+    corners = [(chance.randrange(600), chance.randrange(440)) for _ in range(1000)]
+    boxes = [Rect(x, y, chance.randrange(x + 1, 641), chance.randrange(y + 1, 481)) for x, y in corners]
+    first = [tag[:2] for tag in place_tags(boxes[:12], [(80, 20)] * 12, (640, 480), 2)]
+    assert first == [(549, 370), (430, 2), (390, 243), (497, 189), (310, 226), (443, 280), (223, 240), (142, 126),
+                     (143, 368), (97, 298), (507, 254), (313, 140)]  # fmt: skip
+    assert fastest(lambda: place_tags(boxes, [(80, 20)] * 1000, (640, 480), 2), times=1) < 6  # plainly: 130
 
 
 def test_a_label_has_one_colour_in_a_set_of_pictures_and_labels_of_one_picture_differ() -> None:

@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from itertools import product
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Array = NDArray[np.float64]
 
 
 class Rect(NamedTuple):
@@ -19,13 +26,22 @@ def place_tags(
     boxes: Sequence[Rect], sizes: Sequence[tuple[int, int]], image_size: tuple[int, int], line: int
 ) -> list[Rect]:
     """A rectangle for each tag, earlier ones choosing first; `sizes` and `image_size` are width, height."""
-    placed: list[Rect] = []
-    for box, size in zip(boxes, sizes, strict=True):
-        others = [other for other in boxes if other is not box]
+    import numpy as np
+
+    count = len(boxes)
+    rects = np.zeros((4, 2 * count))  # the boxes, then the tags as they are placed
+    rects[:, :count] = np.array(boxes, dtype=np.float64).reshape(-1, 4).T
+    # what a tag hides of a small thing counts for more
+    weights = 3 / np.maximum(1, (rects[2] - rects[0]) * (rects[3] - rects[1]))
+    chosen: list[Rect] = []
+    for number, (box, size) in enumerate(zip(boxes, sizes, strict=True), count):
         places = list(_places(box, size, image_size, line))
-        costs = [_cost(place, box, placed, others) + 0.02 * rank for rank, place in enumerate(places)]
-        placed.append(places[costs.index(min(costs))])
-    return placed
+        weights[count:] = 100 / _area(places[0])  # all have one area
+        hidden = _covered(places, rects[:, :number], weights[:number])
+        costs = [hidden[rank] + 8 * _away(place, box) + 0.02 * rank for rank, place in enumerate(places)]
+        chosen.append(places[costs.index(min(costs))])
+        rects[:, number] = chosen[-1]
+    return chosen
 
 
 def _places(box: Rect, size: tuple[int, int], image_size: tuple[int, int], line: int) -> Iterator[Rect]:
@@ -47,16 +63,30 @@ def _inside(x: int, y: int, size: tuple[int, int], image_size: tuple[int, int]) 
     return Rect(x0, y0, min(x0 + size[0], image_size[0]), min(y0 + size[1], image_size[1]))
 
 
-def _cost(tag: Rect, box: Rect, tags: Sequence[Rect], others: Sequence[Rect]) -> float:
-    area = max(1, (tag.x1 - tag.x0) * (tag.y1 - tag.y0))
-    over_tags = sum(overlap(tag, other) for other in tags) / area
-    over_small = sum(overlap(tag, other) / max(1, (other.x1 - other.x0) * (other.y1 - other.y0)) for other in others)
-    hides = overlap(tag, box) / max(1, (box.x1 - box.x0) * (box.y1 - box.y0))  # a tag that covers its own small thing
+def _covered(places: Sequence[Rect], rects: Array, weights: Array) -> list[float]:
+    """The pixels of `rects`, (4, N), under each place, by weight.
+
+    Places share their sides: each pair of sides is cut with the rectangles once, all products are one of matrices.
+    """
+    columns, rows = (dict.fromkeys(place[axis::2] for place in places) for axis in (0, 1))
+    wide, high = _shared(list(columns), rects[::2]) * weights, _shared(list(rows), rects[1::2])
+    table = dict(zip(product(columns, rows), (wide @ high.T).ravel().tolist(), strict=True))
+    return [table[place[::2], place[1::2]] for place in places]
+
+
+def _shared(spans: Sequence[tuple[int, ...]], others: Array) -> Array:
+    """How much each span of K shares with each of N, given as their (2, N) lower and upper ends: (K, N)."""
+    import numpy as np
+
+    low, high = np.array(spans, dtype=np.float64).T[:, :, None]
+    shared: Array = np.minimum(high, others[1]) - np.maximum(low, others[0])
+    return np.maximum(0, shared, out=shared)
+
+
+def _away(tag: Rect, box: Rect) -> float:
     gaps = (tag.y1 - box.y0, tag.y0 - box.y0, tag.y0 - box.y1, tag.y1 - box.y1)
-    away = min(map(abs, gaps)) // 8 / (tag.y1 - tag.y0)  # a line's width is not away
-    return 100 * over_tags + 3 * over_small + 3 * hides + 8 * away
+    return min(map(abs, gaps)) // 8 / (tag.y1 - tag.y0)  # a line's width is not away
 
 
-def overlap(a: Rect, b: Rect) -> int:
-    """The number of pixels two rectangles share."""
-    return max(0, min(a.x1, b.x1) - max(a.x0, b.x0)) * max(0, min(a.y1, b.y1) - max(a.y0, b.y0))
+def _area(rect: Rect) -> int:
+    return max(1, (rect.x1 - rect.x0) * (rect.y1 - rect.y0))
