@@ -55,8 +55,11 @@ def result_to_supervision(result: Result) -> supervision.Detections:
         return supervision.Detections.empty()
     labels = result.labels
     masks = None
-    if any(thing.mask is not None for thing, _ in placed):
-        size_hw = next(thing.mask.size_hw for thing, _ in placed if thing.mask is not None)
+    sizes = {thing.mask.size_hw for thing, _ in placed if thing.mask is not None}
+    if len(sizes) > 1:
+        raise InputError("the masks of this result have several sizes; make each of the image's size")
+    if sizes:
+        (size_hw,) = sizes
         masks = np.stack([np.zeros(size_hw, bool) if o.mask is None else o.mask.numpy() for o, _ in placed])
     return supervision.Detections(
         xyxy=np.array([box.xyxy for _, box in placed], dtype=np.float64),

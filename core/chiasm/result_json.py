@@ -47,7 +47,20 @@ def read_result(text: str | bytes, catalog: Catalog | None = None) -> Result:
     _check_format(fields.get("format"))
     outputs = _read_outputs(fields.pop("outputs", {}), catalog)
     result = _validated(Result, fields, "this result")
+    _check_masks(result)
     return result.model_copy(update={"outputs": outputs})
+
+
+def _check_masks(result: Result) -> None:
+    """All masks of an image have its size: they are stacked, and drawn over it."""
+    size_hw = result.size_hw
+    for number, thing in enumerate(result.objects):
+        if thing.mask is None:
+            continue
+        size_hw = size_hw or thing.mask.size_hw
+        if thing.mask.size_hw != size_hw:
+            ours, theirs = (f"{width}x{height}" for height, width in (size_hw, thing.mask.size_hw))
+            raise InputError(f"objects.{number} of this result has a mask of {theirs} pixels, the image has {ours}")
 
 
 def _parse(text: str | bytes) -> dict[str, Any]:

@@ -6,7 +6,7 @@ A box's right and lower edges are exclusive: a box round one pixel has width 1.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict
 
@@ -35,8 +35,17 @@ __all__ = [
 ]
 
 Four = tuple[float, float, float, float]
+Place = TypeVar("Place", bound=tuple[float, ...])
+
+FARTHEST = 2.0**31  # pixels; sides and areas of larger numbers would overflow
 
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+
+def _near(numbers: Place) -> Place:
+    if any(abs(number) > FARTHEST for number in numbers):
+        raise ValueError(f"a coordinate of more than {FARTHEST:,.0f} pixels lies in no image")
+    return numbers
 
 
 def _ordered(xyxy: Four) -> Four:
@@ -57,7 +66,7 @@ class Box(BaseModel):
 
     model_config = _STRICT
 
-    xyxy: Annotated[Four, AfterValidator(_ordered)]
+    xyxy: Annotated[Four, AfterValidator(_near), AfterValidator(_ordered)]
 
     @property
     def width(self) -> float:
@@ -77,7 +86,7 @@ class Point(BaseModel):
 
     model_config = _STRICT
 
-    xy: tuple[float, float]
+    xy: Annotated[tuple[float, float], AfterValidator(_near)]
 
 
 class Mask(BaseModel):

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, ValidationInfo
 
+from .errors import InputError
 from .geometry import Box, Mask, Point
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 NOTICE_CHARS = 400
 PNG_HEAD = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR"
+PNG_TAIL = b"\0\0\0\0IEND\xaeB`\x82"
 MAX_PICTURE_PIXELS = 2**26
 
 Score = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -122,6 +124,8 @@ def _sound_png(png: bytes) -> bytes:
     height, width = _png_size_hw(png)
     if not png.startswith(PNG_HEAD) or not 1 <= height * width <= MAX_PICTURE_PIXELS:
         raise ValueError(f"a picture must be a PNG file of 1 to {MAX_PICTURE_PIXELS} pixels")
+    if not png.endswith(PNG_TAIL):
+        raise ValueError("a picture's PNG file must be whole; this one is cut, or more follows it")
     return png
 
 
@@ -153,11 +157,14 @@ class Picture(Output):
 
     @property
     def image(self) -> Image:
-        """The picture as a PIL image, decoded anew at each call."""
+        """The picture as a PIL image, decoded anew at each call; an InputError when its data is damaged."""
         import PIL.Image
 
-        image = PIL.Image.open(io.BytesIO(self.png), formats=["PNG"])
-        image.load()
+        try:
+            image = PIL.Image.open(io.BytesIO(self.png), formats=["PNG"])
+            image.load()
+        except Exception as error:  # Pillow raises whatever its parsers raise
+            raise InputError("this picture's PNG data does not decode; make it anew") from error
         return image
 
 

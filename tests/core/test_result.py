@@ -84,6 +84,8 @@ def damaged() -> list[tuple[str, str]]:
         (json.dumps({**fields, "extra": 1}), "extra"),
         (json.dumps({**fields, "size_hw": [0, 5]}), "size_hw.0"),
         (json.dumps({**fields, "outputs": []}), "outputs"),
+        (good.replace("31.25", "1e308", 1), "objects.0.box.xyxy"),
+        (json.dumps({**fields, "size_hw": [40, 61]}), "objects.1 of this result has a mask of 60x40 pixels"),
         (json.dumps({**fields, "outputs": {"detection": [{"phrase": "cat", "items": 5}]}}), "'detection'"),
     ]
 
@@ -143,6 +145,17 @@ def test_supervision_gets_boxes_masks_names_and_nan_for_no_score() -> None:
     assert (detections.mask[1] == REGION).all()
     assert detections.data["class_name"].tolist() == ["cat", "cup"]
     assert len(Result().to_supervision()) == 0
+
+
+def test_masks_of_several_sizes_do_not_become_one_stack() -> None:
+    """In JSON that knows no image, and in a result made by hand."""
+    pytest.importorskip("supervision")
+    masks = [Mask.from_numpy(np.ones(size, bool)) for size in ((4, 5), (5, 4))]
+    both = Result(objects=tuple(Object(label="cup", mask=mask, task="segmentation") for mask in masks))
+    with pytest.raises(InputError, match="several sizes"):
+        both.to_supervision()
+    with pytest.raises(InputError, match="a mask of 4x5 pixels, the image has 5x4"):
+        Result.from_json(both.to_json(), catalog=CATALOG)
 
 
 def test_without_supervision_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

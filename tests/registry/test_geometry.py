@@ -53,6 +53,7 @@ def test_conversions_by_hand() -> None:
         (0.0, 0.0, "1", 1.0),
         (0.0, 0.0, True, 1.0),
         (0, 0, 10**400, 1),
+        (-1e308, -1e308, 1e308, 1e308),
         "0011",
         None,
     ],
@@ -90,6 +91,11 @@ def test_a_mask_gives_its_pixels_area_and_tight_box_back(pixels: np.ndarray) -> 
     else:
         assert box is not None
         assert (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1) == box.xyxy
+
+
+def test_a_point_lies_where_an_image_may() -> None:
+    with pytest.raises(ValidationError, match="lies in no image"):
+        Point(xy=(0.0, -1e308))
 
 
 def test_a_mask_survives_json_and_refuses_a_broken_code() -> None:

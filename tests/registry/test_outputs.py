@@ -11,6 +11,7 @@ from chiasm_registry import (
     Box,
     Boxes,
     Found,
+    InputError,
     Mask,
     Masks,
     Notice,
@@ -66,10 +67,19 @@ def test_a_picture_knows_its_size_and_its_pixels() -> None:
     assert PICTURE.image.getpixel((0, 0)) == (255, 0, 0)
 
 
-@pytest.mark.parametrize("png", [b"", b"GIF89a", PICTURE.png[:20], "text", None, PICTURE.png[:16] + b"\xff" * 8])
+@pytest.mark.parametrize(
+    "png", [b"", b"GIF89a", PICTURE.png[:20], PICTURE.png[:-9], "text", None, PICTURE.png[:16] + b"\xff" * 8]
+)
 def test_what_is_no_picture_is_refused(png: Any) -> None:
     with pytest.raises(ValidationError):
         Picture(png=png)
+
+
+def test_a_picture_whose_data_is_damaged_says_so_when_it_is_decoded() -> None:
+    place = PICTURE.png.index(b"IDAT") + 6
+    damaged = Picture(png=PICTURE.png[:place] + b"\xff\xff" + PICTURE.png[place + 2 :])
+    with pytest.raises(InputError, match="does not decode"):
+        _ = damaged.image
 
 
 def test_a_picture_in_json_must_be_base64() -> None:
