@@ -17,7 +17,7 @@ from chiasm_registry.errors import InputError, shown, shown_path
 from chiasm_registry.geometry import Mask
 
 from .files import guarded_write, write_whole
-from .polygons import Polygon, joined, mask_to_polygons
+from .polygons import Polygon, joined, mask_to_polygons, without_holes
 from .result import Object, Result
 
 TOLERANCE_PX = 0.75
@@ -155,7 +155,7 @@ def _place(source: str) -> str:
 
 def _outlines(thing: Object) -> list[Polygon]:
     if thing.mask is not None:
-        return mask_to_polygons(thing.mask.numpy(), TOLERANCE_PX)[0]
+        return mask_to_polygons(without_holes(thing.mask.numpy()), TOLERANCE_PX)[0]
     if thing.box is None:
         return []
     x0, y0, x1, y1 = thing.box.xyxy

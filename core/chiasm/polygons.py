@@ -20,9 +20,24 @@ def mask_to_polygons(mask: NDArray[np.bool_], tolerance_px: float = 0.0) -> tupl
 
     With `tolerance_px` corners are left out as long as the outline moves by no more (Douglas and Peucker, 1973).
     """
-    loops = [_simplified(loop, tolerance_px) for loop in _loops(mask)]
-    sized = sorted(((_area(loop), loop) for loop in loops if len(loop) >= LEAST), key=lambda one: -abs(one[0]))
-    return [loop for area, loop in sized if area > 0], [loop for area, loop in sized if area < 0]
+    sized = sorted(((_area(loop), loop) for loop in _loops(mask)), key=lambda one: -abs(one[0]))
+    pieces, holes = ([_simplified(loop, tolerance_px) for area, loop in sized if area * way > 0] for way in (1, -1))
+    return pieces, holes
+
+
+def without_holes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The mask with its holes filled, and with them what lies inside: to count outlines twice would cut it out."""
+    import numpy as np
+
+    walls = np.zeros((mask.shape[0], mask.shape[1] + 1), dtype=np.int32)  # +1 where a piece begins, -1 where it ends
+    for loop in _loops(mask):
+        if _area(loop) < 0:
+            continue
+        for (x, y), (other_x, other_y) in zip(loop, [*loop[1:], loop[0]], strict=True):
+            if x == other_x:
+                walls[int(min(y, other_y)) : int(max(y, other_y)), int(x)] += 1 if other_y < y else -1
+    filled: NDArray[np.bool_] = walls.cumsum(1)[:, :-1] > 0
+    return filled
 
 
 def joined(polygons: list[Polygon]) -> Polygon:
@@ -119,7 +134,9 @@ def _simplified(loop: Polygon, tolerance_px: float) -> Polygon:
         if off[worst] > tolerance_px:
             keep.add(low + 1 + worst)
             pending += [(low, low + 1 + worst), (low + 1 + worst, high)]
-    return [loop[k] for k in sorted(keep)]
+    fewer = [loop[k] for k in sorted(keep)]
+    # of what is as narrow as the tolerance nothing would be left
+    return fewer if len(fewer) >= LEAST and _area(fewer) * _area(loop) > 0 else loop
 
 
 def _nearest(one: Polygon, other: Polygon) -> tuple[int, int]:

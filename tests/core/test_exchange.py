@@ -12,8 +12,11 @@ from chiasm import Object, Result
 from chiasm.cli.app import run
 from chiasm.evaluate.coco import read_coco
 from chiasm.exchange import result_to_labelme, result_to_yolo, write_results
-from chiasm.polygons import joined, mask_to_polygons
+from chiasm.polygons import joined, mask_to_polygons, without_holes
 from chiasm_registry import Box, InputError, Mask
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
 from PIL import Image, ImageDraw
 
 SIZE = (60, 80)
@@ -76,6 +79,41 @@ def test_outlines_fill_to_the_mask_again(tolerance: float) -> None:
 
 def test_tolerance_leaves_out_corners() -> None:
     assert len(mask_to_polygons(ONE, 0.75)[0][0]) < 0.75 * len(mask_to_polygons(ONE)[0][0])
+
+
+def of(mask: np.ndarray) -> Result:
+    return Result(size_hw=mask.shape, objects=(Object(label="cup", mask=Mask.from_numpy(mask), task="segmentation"),))
+
+
+@pytest.mark.parametrize("rows", [slice(7, 8), slice(7, 30)])
+def test_what_is_one_pixel_wide_keeps_its_outline(rows: slice) -> None:
+    """However large the tolerance is."""
+    mask = np.zeros(SIZE, dtype=bool)
+    mask[rows, 9] = True
+    ((outline,), holes) = mask_to_polygons(mask, 5.0)
+    assert (len(outline), holes) == (4, [])
+    assert len(result_to_yolo(of(mask), ["cup"]).split()) == 9
+    assert [len(shape["points"]) for shape in result_to_labelme(of(mask))["shapes"]] == [4]
+
+
+def test_an_island_in_a_hole_is_filled_with_it() -> None:
+    """Even where outlines inside one another cut each other out."""
+    ring = blob(40, 30, 30, 25) & ~blob(40, 30, 20, 16)
+    island = blob(40, 30, 8, 6) & ~blob(40, 30, 3, 2)
+    whole = blob(40, 30, 30, 25) | (away := blob(4, 4, 3, 3))
+    assert (without_holes(ring | island | away) == whole).all()
+    numbers = [float(part) for part in result_to_yolo(of(ring | island | away), ["cup"]).split()[1:]]
+    outline = [(x * SIZE[1], y * SIZE[0]) for x, y in zip(numbers[::2], numbers[1::2], strict=True)]
+    assert overlap(filled([outline]), whole) > 0.95
+    assert len(result_to_labelme(of(ring | island | away))["shapes"]) == 2
+
+
+@settings(max_examples=100, deadline=None)
+@given(hnp.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9))))
+def test_without_holes_there_is_no_hole_and_no_pixel_is_lost(mask: np.ndarray) -> None:
+    full = without_holes(mask)
+    assert (full | ~mask).all()
+    assert mask_to_polygons(full)[1] == []
 
 
 def test_nothing_has_no_outline() -> None:
