@@ -77,7 +77,7 @@ def crop_objects(result: Result, image: Image.Image) -> list[Image.Image]:
 
 def save_result(result: Result, path: str | os.PathLike[str], image: ImageSource | None) -> None:
     """The picture or the JSON, written whole or not at all."""
-    if Path(path).suffix.lower() == ".json":
+    if _ending(path) == ".json":
         write_whole(path, (result.to_json(indent=2) + "\n").encode())
     else:
         picture_format(path, ".json")
@@ -87,17 +87,30 @@ def save_result(result: Result, path: str | os.PathLike[str], image: ImageSource
 
 def save_picture(picture: Image.Image, path: str | os.PathLike[str]) -> None:
     """A PIL image in the format of the path's ending, written whole or not at all."""
-    buffer = io.BytesIO()
-    picture.save(buffer, picture_format(path), quality=92)
+    kind, buffer = picture_format(path), io.BytesIO()
+    try:
+        picture.save(buffer, kind, quality=92)
+    except Exception as error:  # JPEG and WEBP have a longest side, and Pillow an exception for each
+        size = f"{picture.width}x{picture.height}"
+        raise InputError(f"a picture of {size} pixels cannot be saved as {kind}; save it as .png") from error
     write_whole(path, buffer.getvalue())
 
 
 def picture_format(path: str | os.PathLike[str], *others: str) -> str:
     """PIL's name for the path's ending; an InputError lists the endings there are, `others` among them."""
-    ending = Path(path).suffix.lower()
+    ending = _ending(path)
     if ending not in _FORMATS:
         raise InputError(f"cannot save as {shown(ending)!r}; use one of {' '.join([*_FORMATS, *others])}")
     return _FORMATS[ending]
+
+
+def _ending(path: object) -> str:
+    if isinstance(path, os.PathLike):
+        path = os.fspath(path)
+    if not isinstance(path, str):
+        kind = shown(type(path).__name__, 40)
+        raise InputError(f"a result is saved under a path, a str or a pathlib.Path, not {kind}")
+    return Path(path).suffix.lower()
 
 
 def _placed(result: Result) -> list[tuple[Object, Box]]:

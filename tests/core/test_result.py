@@ -13,6 +13,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 from chiasm.answer import make_result
+from chiasm.export import save_picture
 from chiasm.images import open_image
 from chiasm.result import Object, Result
 from chiasm_registry.errors import ChiasmError, InputError
@@ -186,3 +187,18 @@ def test_saving_goes_by_the_ending_and_leaves_no_other_file(tmp_path: Path) -> N
         with pytest.raises(InputError):
             result.save(refused)
     assert len(os.listdir(tmp_path)) == 4
+
+
+@pytest.mark.parametrize(("size", "ending"), [((17000, 300), "webp"), ((65530, 400), "jpg")])
+def test_a_picture_that_a_format_cannot_hold_is_refused_with_the_format_that_can(
+    size: tuple[int, int], ending: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=f"of {size[0]}x{size[1]} pixels cannot be saved as .*; save it as .png"):
+        save_picture(Image.new("RGB", size), tmp_path / f"x.{ending}")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("path", [None, 5, b"x.png"])
+def test_what_is_no_path_is_nothing_to_save_under(path: Any) -> None:
+    with pytest.raises(InputError, match=r"is saved under a path, a str or a pathlib\.Path, not "):
+        example().remember(Image.new("RGB", (60, 40))).save(path)
