@@ -27,6 +27,9 @@ _FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".webp": "WEBP"}
 
 def result_to_coco(result: Result, image_id: int, category_ids: Mapping[str, int] | None) -> list[dict[str, Any]]:
     """COCO detections of every object with a box or a mask, in order."""
+    if category_ids is not None and not isinstance(category_ids, Mapping):
+        kind = shown(type(category_ids).__name__, 40)
+        raise InputError(f"category_ids maps each label to its id, as a dict; {kind} does not")
     ids = category_ids if category_ids is not None else {label: n for n, label in enumerate(result.labels, 1)}
     records = []
     for thing, box in _placed(result):
@@ -52,7 +55,9 @@ def result_to_supervision(result: Result) -> supervision.Detections:
 
     placed = _placed(result)
     if not placed:
-        return supervision.Detections.empty()
+        empty = supervision.Detections.empty()
+        empty.data["class_name"] = np.array([], dtype=str)  # who reads the names need not ask whether there are any
+        return empty
     labels = result.labels
     masks = None
     sizes = {thing.mask.size_hw for thing, _ in placed if thing.mask is not None}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from chiasm_registry.errors import InputError, shown
@@ -43,6 +44,8 @@ def _written(value: BaseModel, indent: int | None = None) -> tuple[str | None, s
 
 def read_result(text: str | bytes, catalog: Catalog | None = None) -> Result:
     """The result that `Result.to_json` wrote; outputs of a task that `catalog` lacks become `UnknownOutput`."""
+    if catalog is not None and not isinstance(getattr(catalog, "tasks", None), Mapping):
+        raise InputError(f"catalog is what discover() gives, or None, not {shown(type(catalog).__name__, 40)}")
     fields = _parse(text)
     _check_format(fields.get("format"))
     outputs = _read_outputs(fields.pop("outputs", {}), catalog)

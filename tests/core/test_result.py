@@ -99,6 +99,11 @@ def test_damaged_json_is_refused_in_one_line_that_names_the_place(text: str, fac
     assert len(str(caught.value)) <= 200
 
 
+def test_a_catalog_that_is_none_is_refused() -> None:
+    with pytest.raises(InputError, match=r"catalog is what discover\(\) gives, or None, not int"):
+        Result.from_json(example().to_json(), catalog=cast(Any, 5))
+
+
 def test_a_result_is_frozen_and_refuses_numbers_that_are_none() -> None:
     with pytest.raises(ValidationError):
         example().text = "other"
@@ -132,6 +137,8 @@ def test_coco_records_are_xywh_and_an_unknown_score_is_left_out() -> None:
     assert [record["category_id"] for record in example().to_coco()] == [1, 3]
     with pytest.raises(InputError, match="'cup'"):
         example().to_coco(7, {"cat": 17})
+    with pytest.raises(InputError, match="category_ids maps each label to its id, as a dict; list does not"):
+        example().to_coco(7, ["cat", "cup"])  # type: ignore[arg-type]
 
 
 def test_supervision_gets_boxes_masks_names_and_nan_for_no_score() -> None:
@@ -145,7 +152,8 @@ def test_supervision_gets_boxes_masks_names_and_nan_for_no_score() -> None:
     assert detections.mask[0].sum() == 0
     assert (detections.mask[1] == REGION).all()
     assert detections.data["class_name"].tolist() == ["cat", "cup"]
-    assert len(Result().to_supervision()) == 0
+    nothing = Result().to_supervision()
+    assert (len(nothing), nothing.data["class_name"].tolist()) == (0, [])
 
 
 def test_masks_of_several_sizes_do_not_become_one_stack() -> None:

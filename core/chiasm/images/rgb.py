@@ -68,4 +68,9 @@ def _from_16_bit(image: Image.Image) -> Image.Image:
     table = np.rint(np.arange(65536) / 257.0).astype(np.uint8)
     if getattr(image, "tag_v2", {}).get(262) == _WHITE_IS_ZERO:
         table = table[::-1]
-    return Image.fromarray(table[np.asarray(image)])
+    pixels = np.asarray(image)
+    grey = table[pixels]
+    clear = image.info.get("transparency")  # of a PNG: the one grey that is not there
+    if isinstance(clear, int):
+        grey[pixels == clear] = 255
+    return Image.fromarray(grey)

@@ -103,3 +103,10 @@ def test_the_source_is_the_path_as_it_was_given(tmp_path: Path) -> None:
     assert str(path) not in open_image(path).name
     assert open_image(odd).source == f"{tmp_path}/?.png"
     assert [open_image(one).source for one in (path.read_bytes(), image, np.asarray(image))] == [None] * 3
+
+
+def test_the_transparent_grey_of_a_16_bit_png_becomes_white() -> None:
+    """As transparent pixels of every other kind do."""
+    buffer = io.BytesIO()
+    Image.fromarray(np.array([[0, 257, 258, 514]], np.uint16)).save(buffer, "PNG", transparency=257)
+    assert np.asarray(open_image(buffer.getvalue()).rgb)[0, :, 0].tolist() == [0, 255, 1, 2]
