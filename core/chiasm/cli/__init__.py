@@ -8,6 +8,9 @@ import sys
 def main() -> None:
     """Run the command line on `sys.argv` and leave with its exit code: 0, 1, 2 or 130."""
     try:
+        from .streams import ready_streams
+
+        ready_streams()
         from .app import run
 
         code = run(sys.argv[1:])

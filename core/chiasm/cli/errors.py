@@ -10,6 +10,8 @@ from collections.abc import Callable
 import typer
 from chiasm_registry.errors import ChiasmError, shown
 
+from .streams import StdoutError, hush_stdout
+
 DONE, OUR_FAULT, BAD_INPUT, INTERRUPTED, READER_GONE = 0, 1, 2, 130, 141
 
 
@@ -28,12 +30,17 @@ def guarded(command: Callable[[], None]) -> int:
         command()
         sys.stdout.flush()
     except typer.Exit as stop:
-        return _flushed(int(stop.exit_code))
+        return guarded(sys.stdout.flush) or int(stop.exit_code)
     except (KeyboardInterrupt, typer.Abort):
         complain("interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        return _reader_gone()
+    except BrokenPipeError:  # `chiasm ... | head`: nobody reads on, and nothing is said
+        hush_stdout()
+        return READER_GONE
+    except StdoutError as fault:
+        hush_stdout()
+        complain(f"cannot write to stdout: {fault.strerror}; make room, or send the results elsewhere")
+        return BAD_INPUT
     except ChiasmError as error:
         if os.environ.get("CHIASM_TRACEBACK") == "1" and error.__cause__ is not None:
             traceback.print_exc()  # for the author of a task, whose own function failed
@@ -62,17 +69,3 @@ def _usage(error: Exception) -> int:
     message = str(error.format_message()).rstrip(".")  # type: ignore[attr-defined]
     complain(f"{message[:1].lower()}{message[1:]}; see `{path} --help`")
     return BAD_INPUT
-
-
-def _flushed(code: int) -> int:
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        return _reader_gone()
-    return code
-
-
-def _reader_gone() -> int:
-    """`chiasm ... | head`: nobody reads on; nothing is said, not even when the interpreter closes stdout."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return READER_GONE

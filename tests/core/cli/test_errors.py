@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import subprocess
 import sys
 
@@ -54,6 +55,37 @@ def test_a_reader_who_leaves_is_no_error() -> None:
     assert process.stderr.read() == b""
     process.stderr.close()
     assert process.wait(20) == 141
+
+
+@pytest.mark.parametrize(
+    ("streams", "code", "said"),
+    [
+        (">&-", 0, ""),
+        ("2>&-", 0, ""),
+        ("<&- >&- 2>&-", 0, ""),
+        (">/dev/full", 2, "chiasm: cannot write to stdout: No space left on device; "),
+        (">/dev/full 2>/dev/full", 2, ""),
+        ("--nothing 2>/dev/full", 2, ""),
+    ],
+)
+def test_streams_that_are_closed_or_full_cost_a_line_at_most(streams: str, code: int, said: str) -> None:
+    line = f"exec {shlex.quote(sys.executable)} -m chiasm.cli --version {streams}"
+    if "--nothing" in streams:
+        line = line.replace("--version ", "")
+    done = subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == code
+    assert done.stderr.startswith(said)
+    assert done.stderr.count("\n") == bool(said)
+
+
+def test_a_stream_that_was_closed_is_the_null_device() -> None:
+    """A command asks stdin for lines and stderr whether it is a terminal."""
+    code = (
+        "import sys; from chiasm.cli.streams import ready_streams\nready_streams()\n"
+        "assert (sys.stdin.readline(), sys.stderr.isatty(), sys.stderr.fileno()) == ('', False, 2)"
+    )
+    line = f"exec {shlex.quote(sys.executable)} -c {shlex.quote(code)} <&- 2>&-"
+    assert subprocess.run(["/bin/sh", "-c", line], timeout=60, check=False).returncode == 0
 
 
 def test_help_and_version_load_neither_torch_nor_numpy_nor_a_plugin() -> None:
