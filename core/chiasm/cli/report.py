@@ -35,13 +35,16 @@ class Report:
 
     def add(self, source: str, answer: Result | InputError) -> None:
         """Write the files of one result and print its lines, or name on stderr the image that gave none."""
-        if isinstance(answer, InputError):
+        try:
+            if isinstance(answer, InputError):
+                raise answer
+            result = answer.model_copy(update={"source": source.encode("utf-8", "replace").decode()})
+            target = self._write(source, result) if self._folder is not None else None
+        except InputError as fault:  # of this image or of its files; the others are looked at
             self._bad += 1
-            message = str(answer)
+            message = str(fault)
             complain(message if shown_path(source) in message else f"{shown_path(source)}: {message}")
             return
-        result = answer.model_copy(update={"source": source.encode("utf-8", "replace").decode()})
-        target = self._write(source, result) if self._folder is not None else None
         if self._as_json:
             self._rows.append(json.loads(result.to_json()))
         else:
@@ -56,8 +59,13 @@ class Report:
 
     def _write(self, source: str, result: Result) -> Path:
         picture = self._free_name(source)
-        result.save(picture)
-        result.save(picture.with_suffix(".json"))
+        record = picture.with_suffix(".json")
+        result.save(record)
+        try:
+            result.save(picture)
+        except BaseException:
+            record.unlink(missing_ok=True)  # half a pair would look like a whole one
+            raise
         return picture
 
     def _free_name(self, source: str) -> Path:

@@ -149,3 +149,18 @@ def test_an_error_that_is_no_image_s_ends_the_run_once(
     monkeypatch.setattr(model, "detect", refuse)
     assert run(["predict", picture, picture, "--find", "cat"]) == 2
     assert capsys.readouterr().err == "chiasm: threshold must be in 0..1\n"
+
+
+@pytest.mark.parametrize("ending", ["png", "json"])
+def test_files_that_cannot_be_written_are_one_image_s_fault(
+    model: FakeModel, picture: str, tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is named, the next image is looked at, and no half of a pair is left."""
+    (other := tmp_path / "b.png").write_bytes(Path(picture).read_bytes())
+    (blocked := tmp_path / "out" / f"a.{ending}").mkdir(parents=True)
+    assert run(["predict", picture, str(other), "--find", "cat", "--out", str(blocked.parent), "--json"]) == 2
+    out, err = capsys.readouterr()
+    assert [row["source"] for row in json.loads(out)] == [str(other)]
+    assert f"a.{ending}'" in err
+    assert err.count("\n") == 1
+    assert sorted(path.name for path in blocked.parent.iterdir()) == [blocked.name, "b.json", "b.png"]
