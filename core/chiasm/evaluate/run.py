@@ -24,7 +24,7 @@ from .phrasings import read_phrasings
 from .ranks import Ranks, gather
 from .report import as_object
 from .requests import Asker, names_in_images
-from .score import Scores, score_results
+from .score import Scores, check_scorable, score_results
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -96,13 +96,11 @@ class Evaluation:
     """A plan with its photographs found and its folder opened: refuses what cannot work before a model is loaded."""
 
     def __init__(self, plan: Plan, model: str, ranks: Ranks) -> None:
-        if all(annotation.crowd for annotation in plan.truth.annotations):
-            raise InputError(f"{plan.truth.name}: nothing to score: it has no annotation of a single object")
         self.plan, self.model_name, self.ranks = plan, model, ranks
-        chosen = {image.id for image in plan.truth.images[: plan.limit]}
-        self.photos, self.faults = find_photos(
-            plan.truth.only_images(chosen), plan.images, skip_missing=plan.skip_missing
-        )
+        chosen = plan.truth.only_images({image.id for image in plan.truth.images[: plan.limit]})
+        check_scorable(chosen, plan.iou_type)
+        self.photos, self.faults = find_photos(chosen, plan.images, skip_missing=plan.skip_missing)
+        check_scorable(chosen.only_images({photo.image.id for photo in self.photos}), plan.iou_type)
         self.parts = Parts(plan.out, plan.pins(model), ranks.rank)
         share = self.photos[ranks.rank :: ranks.world]
         self.todo = [photo for photo in share if photo.image.id not in self.parts.done]

@@ -46,12 +46,7 @@ def score_results(
     truth: CocoSet, results: Sequence[Detection], iou_type: str = "bbox", limits: Limits = LIMITS
 ) -> Scores:
     """What plain pycocotools makes of these; an InputError when there is nothing to score."""
-    if iou_type not in ("bbox", "segm"):
-        raise InputError(f"iou_type must be bbox or segm, not {iou_type!r}")
-    if all(annotation.crowd for annotation in truth.annotations):
-        raise InputError(f"{truth.name}: nothing to score: no annotation of the chosen images is a single object")
-    if iou_type == "segm":
-        _refuse_maskless(truth)
+    check_scorable(truth, iou_type)
     job = {"iou_type": iou_type, "truth": _dataset(truth, iou_type), "results": [_result(d, iou_type) for d in results]}
     answer = _in_child(json.dumps(job, allow_nan=False), limits.score_s)
     boxes = {category.id: 0 for category in truth.categories}
@@ -69,10 +64,16 @@ def score_boxes(truth: CocoSet, detections: Sequence[Detection], limits: Limits 
     return score_results(truth, detections, "bbox", limits)
 
 
-def _refuse_maskless(truth: CocoSet) -> None:
-    for index, annotation in enumerate(truth.annotations):
-        if annotation.mask is None:
-            raise InputError(f"{truth.name}: annotations[{index}] has no mask; --iou-type segm wants all masks")
+def check_scorable(truth: CocoSet, iou_type: str) -> None:
+    """An InputError when there is nothing to score, or no mask where masks are scored."""
+    if iou_type not in ("bbox", "segm"):
+        raise InputError(f"iou_type must be bbox or segm, not {iou_type!r}")
+    if all(annotation.crowd for annotation in truth.annotations):
+        raise InputError(f"{truth.name}: nothing to score: no annotation of the chosen images is a single object")
+    maskless = next((a for a in truth.annotations if a.mask is None), None) if iou_type == "segm" else None
+    if maskless is not None:
+        place = f"annotations[{maskless.id - 1}]"  # ids count from 1 in the order of the file
+        raise InputError(f"{truth.name}: {place} has no mask; --iou-type segm wants all masks")
 
 
 def _dataset(truth: CocoSet, iou_type: str) -> dict[str, Any]:

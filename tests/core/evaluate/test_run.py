@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -146,6 +147,25 @@ def test_refusals_come_before_any_work(photographed: Any, written: Any, drawn: A
     Evaluation(Plan(truth=truth, images=folder, out=tmp_path / "out"), "oracle", Ranks()).parts.close()
     with pytest.raises(InputError, match="mode"):
         Evaluation(Plan(truth=truth, images=folder, out=tmp_path / "out", mode="free"), "oracle", Ranks())
+
+
+def test_what_cannot_be_scored_is_refused_before_it_is_asked(photographed: Any, written: Any, drawn: Any) -> None:
+    """No mask where masks are scored, and no single object on the images that are chosen and there."""
+    truth, folder, _ = photographed
+    value, _ = drawn(seed=3)
+    first = next(i for i, a in enumerate(value["annotations"]) if a["image_id"] != value["images"][0]["id"])
+    del value["annotations"][first]["segmentation"]
+    maskless = read_coco(written("boxes.json", value))
+    with pytest.raises(InputError, match=rf"annotations\[{first}\] has no mask"):
+        Evaluation(Plan(truth=maskless, images=folder, iou_type="segm"), "oracle", Ranks())
+    Evaluation(Plan(truth=maskless, images=folder, iou_type="segm", limit=1), "oracle", Ranks())
+    bare = truth.images[0].id
+    truth = replace(truth, annotations=tuple(a for a in truth.annotations if a.image_id != bare))
+    for image in truth.images[1:]:
+        (folder / str(image.file_name)).unlink()
+    for chosen in ({"limit": 1}, {"skip_missing": True}):
+        with pytest.raises(InputError, match="nothing to score"):
+            Evaluation(Plan(truth=truth, images=folder, **chosen), "oracle", Ranks())
 
 
 def test_the_text_report_never_says_minus_one(photographed: Any) -> None:
