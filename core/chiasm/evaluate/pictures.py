@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from chiasm_registry import Picture, Task
-from chiasm_registry.errors import InputError, shown
+from chiasm_registry.errors import InputError, shown, shown_path
 
 from ..files import write_json
 from .coco import CocoAnnotation, CocoSet
@@ -57,7 +57,11 @@ class PicturePlan:
             if name not in known.values():
                 raise InputError(f"{self.truth.name}: has no category {shown(repr(name), 40)}; --names takes its names")
         counts = Counter(known[a.category_id] for a in self.truth.annotations if _worth_a_crop(a))
-        return self.names or tuple(name for name, _ in counts.most_common(FREQUENT))
+        frequent = tuple(name for name, _ in counts.most_common(FREQUENT))
+        if not self.names and not frequent:
+            fact = f"has nothing of {SMALLEST_PX} pixels or more to be compared with"
+            raise InputError(f"{self.truth.name}: {fact}; say with --names what to draw")
+        return self.names or frequent
 
     def in_colour(self) -> tuple[str, ...]:
         """Those of the drawn names that are asked for in every colour too."""
@@ -79,8 +83,10 @@ def draw_and_judge(
 ) -> dict[str, Any]:
     """The report; with `plan.out` it is written there beside `sheet.png`."""
     names = plan.drawn()
+    if plan.out is not None:
+        _make(plan.out)
+    real = real_crops(plan, names)  # before the long work: a photograph may be missing
     drawn = {name: _draw(plan, model, name, plan.seeds, advance) for name in names}
-    real = real_crops(plan, names)
     coloured = _coloured(plan, model, advance)
     colours = _colour_report(coloured, drawn)
     report: dict[str, Any] = {"task": plan.task, "seeds": plan.seeds, "options": dict(plan.options), "judges": {}}
@@ -89,7 +95,6 @@ def draw_and_judge(
         rows = {name: _judged(judge, name, drawn[name], real[name]) for name in names}
         report["judges"][judge.name] = {"drawn": _mean(rows, "drawn"), "real": _mean(rows, "real"), "names": rows}
     if plan.out is not None:
-        plan.out.mkdir(parents=True, exist_ok=True)
         rows_shown = [*drawn.items(), *((f"{colour} {name}", found) for (colour, name), found in coloured.items())]
         contact_sheet([(title, found[:SHOWN]) for title, found in rows_shown], plan.out / "sheet.png")
         write_json(plan.out / "report.json", report)
@@ -123,11 +128,21 @@ def real_crops(plan: PicturePlan, names: Sequence[str]) -> dict[str, list[Image.
             counts[name] += 1
             wanted.setdefault(annotation.image_id, []).append((name, annotation))
     crops: dict[str, list[Image.Image]] = {name: [] for name in names}
+    if not wanted:
+        return crops
     photos, _ = find_photos(plan.truth.only_images(wanted), plan.images, skip_missing=plan.skip_missing)
     for photo in photos:
         for name, annotation in wanted[photo.image.id]:
             crops[name].append(_crop(photo, annotation))
     return crops
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except (OSError, ValueError):
+        where = shown_path(folder, 100)
+        raise InputError(f"cannot make the folder {where} for --out; is a file in its place?") from None
 
 
 def _crop(photo: Photo, annotation: CocoAnnotation) -> Image.Image:
@@ -186,7 +201,7 @@ def _judged(judge: Judge, name: str, drawn: Sequence[Image.Image], real: Sequenc
     wrong = Counter(other for other in said if other != name).most_common(3)
     return {
         "drawn": _share([one == name for one in said]),
-        "real": _share([one == name for one in judge.top(real)]),
+        "real": _share([one == name for one in judge.top(real)] if real else []),
         "mistaken_for": [f"{other or 'nothing'} {count}" for other, count in wrong],
     }
 

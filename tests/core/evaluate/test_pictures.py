@@ -101,6 +101,35 @@ def test_true_crops_are_squares_of_one_size(plan: PicturePlan) -> None:
     assert crops["dog"] == []
 
 
+def test_what_cannot_work_is_refused_before_anything_is_drawn(plan: PicturePlan, tmp_path: Path) -> None:
+    """A file in the place of the folder, a missing photograph, a set without things to compare with."""
+    from dataclasses import replace
+
+    model: Any = None
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"cannot make the folder .*file for --out"):
+        draw_and_judge(replace(plan, out=tmp_path / "file"), model, [])
+    (tmp_path / "1.png").unlink()
+    with pytest.raises(InputError, match=r"'1\.png' is missing"):
+        draw_and_judge(plan, model, [])
+    bare = replace(plan, truth=replace(plan.truth, annotations=plan.truth.annotations[2:]))
+    with pytest.raises(InputError, match="say with --names what to draw"):
+        draw_and_judge(bare, model, [])
+
+
+def test_a_name_without_true_crops_is_drawn_all_the_same(plan: PicturePlan) -> None:
+    from dataclasses import replace
+
+    class Strict(Colourist):
+        def top(self, pictures: Sequence[Image.Image]) -> list[str]:
+            assert pictures, "a model refuses an empty list of pictures"
+            return super().top(pictures)
+
+    model: Any = Painter()
+    report = draw_and_judge(replace(plan, names=("dog",), options={"steps": 4}), model, [Strict()])
+    assert report["judges"]["colourist"]["names"]["dog"] == {"drawn": 1.0, "real": None, "mistaken_for": []}
+
+
 @pytest.mark.parametrize("colour", COLOURS)
 def test_a_colour_is_there_or_not(colour: str) -> None:
     paints = {**PAINT, "orange": (240, 130, 20), "yellow": (240, 220, 30), "green": (40, 160, 60)}
