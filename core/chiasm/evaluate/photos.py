@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,7 +34,7 @@ class Photo:
 
 def find_photos(truth: CocoSet, folder: Path, *, skip_missing: bool = False) -> tuple[list[Photo], list[str]]:
     """The usable photographs in the file's order, and a line for each other; those are an InputError by default."""
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # unlike Path's own, false for a name that no folder can have
         raise InputError(f"{shown_path(folder, 100)}: no such folder of images")
     photos, faults = [], []
     for index, image in enumerate(truth.images):
@@ -59,7 +60,7 @@ def find_photos(truth: CocoSet, folder: Path, *, skip_missing: bool = False) -> 
 def _fault(photo: Photo) -> str | None:
     """What is wrong as far as the header tells; pixels are not decoded yet."""
     name = shown_path(photo.image.file_name, 50)
-    if not photo.path.is_file():
+    if not os.path.isfile(photo.path):
         return f"'{name}' is missing"
     try:
         with warnings.catch_warnings():

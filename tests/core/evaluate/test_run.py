@@ -131,6 +131,16 @@ def test_an_unusable_photograph_is_named(photographed: Any, kind: str) -> None:
     assert any("3.png" in note for note in outcome.notes)
 
 
+def test_a_name_that_no_file_can_have_is_of_a_missing_photograph(photographed: Any) -> None:
+    truth, folder, oracle = photographed
+    truth = replace(truth, images=(replace(truth.images[0], file_name=f"{'x' * 300}.png"), *truth.images[1:]))
+    with pytest.raises(InputError, match=r"x\.png' is missing"):
+        _run(oracle(truth), truth=truth, images=folder)
+    assert _run(oracle(truth), truth=truth, images=folder, skip_missing=True).report["skipped"] == 1
+    with pytest.raises(InputError, match="no such folder of images"):
+        _run(oracle(truth), truth=truth, images=folder / ("x" * 300))
+
+
 def test_refusals_come_before_any_work(photographed: Any, written: Any, drawn: Any, tmp_path: Path) -> None:
     """No folder, no file names, no truth, other pins: one line each, no model needed."""
     truth, folder, _ = photographed
