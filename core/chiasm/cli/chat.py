@@ -60,12 +60,12 @@ def command(
     terminal = sys.stdin.isatty()
     if terminal:
         typer.echo("Ask about the picture; /help lists what else can be typed, Ctrl-C stops an answer, Ctrl-D leaves.")
-    bad = _converse(talk, _asked_for if terminal else _next_line)
+    bad = _converse(talk, _asked_for if terminal else _next_line, terminal=terminal)
     if bad and not terminal:
         raise typer.Exit(BAD_INPUT)
 
 
-def _converse(talk: Conversing, line: Callable[[], str | None]) -> int:
+def _converse(talk: Conversing, line: Callable[[], str | None], *, terminal: bool) -> int:
     """Line by line until there is none; how many of them could not be done."""
     bad = 0
     while True:
@@ -81,6 +81,11 @@ def _converse(talk: Conversing, line: Callable[[], str | None]) -> int:
         except ChiasmError as error:
             bad += 1
             complain(shown(error, 400))
+        except KeyboardInterrupt:
+            if not terminal:
+                raise
+            typer.echo("")
+            complain("stopped; the conversation goes on")
 
 
 def _asked_for() -> str | None:

@@ -149,9 +149,8 @@ def test_control_characters_of_an_answer_are_shown_and_not_obeyed(
     assert "\\x1b[2J" in out
 
 
-def test_a_keyboard_is_asked_until_it_has_no_more(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ctrl-C at the prompt throws the line away, Ctrl-D leaves; faults do not change the exit code."""
-    lines = iter(["/bad", KeyboardInterrupt, "/history", EOFError])
+def _at_a_keyboard(monkeypatch: pytest.MonkeyPatch, typing: list[Any]) -> None:
+    lines = iter(typing)
 
     def typed(prompt: str) -> str:
         assert prompt == "> "
@@ -166,10 +165,29 @@ def test_a_keyboard_is_asked_until_it_has_no_more(talk: Talk, monkeypatch: pytes
 
     monkeypatch.setattr(io, "StringIO", Terminal)
     monkeypatch.setattr(builtins, "input", typed)
+
+
+def test_a_keyboard_is_asked_until_it_has_no_more(talk: Talk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C at the prompt throws the line away, Ctrl-D leaves; faults do not change the exit code."""
+    _at_a_keyboard(monkeypatch, ["/bad", KeyboardInterrupt, "/history", EOFError])
     code, out, err = talk("")
     assert code == 0
     assert "no command /bad" in err
     assert "nothing was said yet" in out
+
+
+def test_an_interrupt_stops_a_command_on_a_terminal_and_ends_a_script(
+    talk: Talk, images: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: Any, **__: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Model, "detect", interrupted)
+    assert talk("/find dog\n/history\n", images[0])[:2] == (130, "")
+    _at_a_keyboard(monkeypatch, ["Hi", "/find dog", "/history", EOFError])
+    code, out, err = talk("", images[0])
+    assert (code, err) == (0, "chiasm: stopped; the conversation goes on\n")
+    assert "\n> Hi\n" in out
 
 
 def test_an_interrupt_stops_the_answer_and_keeps_the_conversation(
