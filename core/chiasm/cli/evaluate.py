@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from .measuring.boxes import Boxes, Mode, measure_boxes
-from .measuring.measured import Measured
+from .measuring.measured import Measured, given
 from .measuring.own import Own, has_metric, measure_own_task
 from .measuring.pictures import Pictures, draws, measure_pictures
 from .measuring.referring import Referrals, measure_referrals
@@ -16,6 +16,7 @@ from .options import Absent, AsJson, Device, IouType, Judges, ModelName, Numbers
 
 
 def command(
+    context: typer.Context,
     gt: Annotated[Path | None, typer.Option("--gt", help="COCO annotation file: what is there.")] = None,
     images: Annotated[Path, typer.Option("--images", help="Folder of its photographs.")] = Path(),
     model: ModelName = "nano",
@@ -39,16 +40,15 @@ def command(
     alone: Annotated[bool, typer.Option("--alone", help="With --referring: no task before the one measured.")] = False,
 ) -> None:
     """Measure a model on COCO-form data: boxes and masks, a task by its own metric, pictures with --judge."""
-    measured = Measured(model=model, device=device, as_json=as_json, tasks_from=tuple(tasks_from or ()))
+    measured = Measured(model, device, as_json, tuple(tasks_from or ()), given(context))
     if referring is not None and gt is None:
-        phrases = Referrals(file=referring, images=images, task=task or "segmentation", limit=limit, alone=alone)
+        phrases = Referrals(referring, images, task or "segmentation", limit, alone=alone, skip_missing=skip_missing)
         return measure_referrals(phrases, measured)
     if gt is None or referring is not None:
         raise _one_of_two()
-    judges = judge or []
-    if draws(task, judges) and task:
+    if draws(task, judge or []) and task:
         drawn = Pictures(
-            gt=gt, images=images, task=task, names=names, seeds=seeds, options=option or [], judges=judges, out=out,
+            gt=gt, images=images, task=task, names=names, seeds=seeds, option=option or [], judge=judge or [], out=out,
             skip_missing=skip_missing,
         )
         return measure_pictures(drawn, measured)

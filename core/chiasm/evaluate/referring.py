@@ -19,13 +19,14 @@ from ..limits import LIMITS, Limits
 from ..strict_json import parse_json, read_bytes
 from . import rows
 from .coco import CocoImage, CocoSet, read_image
-from .photos import Photo, find_photos
+from .photos import find_photos
 from .rows import RowError, read_rows, refuse_twice
 from .segments import own_rle
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
+    from PIL import Image
 
     from ..model import Model
 
@@ -99,25 +100,37 @@ def measure_referring(
     tasks: Sequence[str] = ("segmentation",),
     *,
     limit: int | None = None,
+    skip_missing: bool = False,
     advance: Callable[[int], None] = lambda images: None,
 ) -> dict[str, Any]:
     """Ask every phrase of its image, guided; `report`'s object. The masks are those of the last of `tasks`."""
-    photos, _ = find_photos(CocoSet(truth.name, "", truth.images[:limit], (), ()), folder)
+    chosen = CocoSet(truth.name, "", truth.images[:limit], (), ())
+    photos, faults = find_photos(chosen, folder, skip_missing=skip_missing)
     by_image: dict[int, list[Referral]] = defaultdict(list)
     for one in truth.requests:
         by_image[one.image_id].append(one)
     overlaps: list[Overlap] = []
     for photo in photos:
         asked = by_image[photo.image.id]
-        overlaps += _overlaps(model, photo, asked, tasks) if asked else []
         advance(1)
+        if not asked:
+            continue
+        try:
+            picture = photo.open()
+        except InputError as fault:  # its header was well
+            if not skip_missing:
+                raise
+            faults.append(str(fault))
+            continue
+        overlaps += _overlaps(model, picture, asked, tasks)
     if not overlaps:
         raise InputError(f"{truth.name}: none of the chosen images has a request")
-    return {"mode": "referring", "images": len(photos), "tasks": list(tasks), **figures(overlaps)}
+    counts = {"images": len(chosen.images) - len(faults), "skipped": len(faults)}
+    return {"mode": "referring", **counts, "tasks": list(tasks), **figures(overlaps)}
 
 
-def _overlaps(model: Model, photo: Photo, asked: Sequence[Referral], tasks: Sequence[str]) -> list[Overlap]:
-    result = model.run(tuple(tasks), photo.open(), [one.phrase for one in asked])
+def _overlaps(model: Model, picture: Image.Image, asked: Sequence[Referral], tasks: Sequence[str]) -> list[Overlap]:
+    result = model.run(tuple(tasks), picture, [one.phrase for one in asked])
     shown = {output.phrase: output for output in result.outputs.get(tasks[-1], ())}
     found = []
     for one in asked:

@@ -10,6 +10,7 @@ from typing import Any
 import chiasm
 import numpy as np
 import pytest
+import typer
 from chiasm.cli.app import run
 from chiasm.cli.errors import guarded
 from chiasm.cli.evaluate import Mode, command
@@ -56,8 +57,13 @@ def data(tmp_path: Path) -> tuple[Path, Path]:
     return tmp_path / "gt.json", tmp_path
 
 
+app = typer.Typer()
+app.command("eval")(command)
+
+
 def _call(data: tuple[Path, Path], **options: Any) -> None:
     command(
+        typer.Context(typer.main.get_command(app)),
         *data,
         **{
             "model": "nano",
@@ -169,6 +175,57 @@ def test_phrases_with_masks_are_asked_instead_of_a_set(
     assert run([*line, "--gt", str(data[0])]) == 2
     assert run(["eval", "--images", str(data[1])]) == 2
     assert "give one of --gt FILE and --referring FILE" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("line", "named"),
+    [
+        (
+            "--gt {gt} --absent 3 --seeds 20 --names bus --option a=b --alone",
+            "--seeds, --option, --names, --absent, --alone: ",
+        ),
+        ("--gt {gt} --prompts nofile", "--prompts"),
+        ("--gt {gt} --task spots --out d --mode free", "--mode, --out"),
+        ("--gt {gt} --task generation --judge x --limit 3 --iou-type segm", "--iou-type, --limit"),
+        ("--referring no.json --out d --mode free --judge x --prompts nofile", "--mode, --out, --prompts, --judge"),
+    ],
+)
+def test_an_option_that_would_be_passed_over_is_refused_by_name(
+    data: tuple[Path, Path], tmp_path: Path, line: str, named: str, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Also where it was given its default; before the model is loaded."""
+    monkeypatch.setitem(vars(chiasm), "load", lambda *a, **k: pytest.fail("loaded"))
+    (tmp_path / "spots.py").write_text(PLUGIN.replace('raise ValueError("no")', "return print"))
+    monkeypatch.setenv("CHIASM_PLUGINS_FILES", str(tmp_path / "spots.py"))
+    assert run(["eval", "--images", str(data[1]), *line.format(gt=data[0]).split()]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"chiasm: {named}")
+    assert told.count("\n") == 1
+
+
+def test_phrases_go_on_without_photographs_that_are_missing_or_torn(
+    data: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data[1] / "0.png").unlink()
+    (data[1] / "1.png").write_bytes((data[1] / "1.png").read_bytes()[:-40])
+    images = [{"id": i, "file_name": f"{i}.png", "height": 64, "width": 64} for i in range(3)]
+    rows = [{"image_id": i, "phrase": "gnu", "segmentation": None} for i in range(3)]
+    (data[1] / "refer.json").write_text(json.dumps({"images": images, "requests": rows}))
+
+    class Blind:
+        notices = ()
+
+        def run(self, tasks: tuple[str, ...], picture: Any, phrases: list[str]) -> Any:
+            return type("Answer", (), {"outputs": {}})()
+
+    monkeypatch.setitem(vars(chiasm), "load", lambda name, **options: Blind())
+    line = ["eval", "--referring", str(data[1] / "refer.json"), "--images", str(data[1]), "--json"]
+    assert run(line) == 2
+    assert "--skip-missing goes on without" in capsys.readouterr().err
+    assert run([*line, "--skip-missing"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert (report["images"], report["skipped"], report["requests"]) == (1, 2, 1)
 
 
 def test_a_task_whose_metric_cannot_be_made_is_not_measured_as_boxes(

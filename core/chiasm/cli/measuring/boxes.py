@@ -62,12 +62,17 @@ def measure_boxes(asked: Boxes, measured: Measured) -> None:
     """Ask every photograph, score the answers and print what `asked` is about."""
     import json
 
+    from chiasm_registry.errors import InputError
+
     from chiasm.evaluate.ranks import read_ranks
     from chiasm.evaluate.report import as_text
     from chiasm.evaluate.run import Evaluation
 
     from ..progress import counted
 
+    if asked.mode is Mode.guided and asked.prompts is not None:
+        raise InputError("--prompts are ways of asking in words; give --mode free with them, or leave them out")
+    measured.refuse_others(asked, "boxes and masks")
     plan, ranks = replace(asked.plan(), tasks_from=measured.tasks_from), read_ranks()
     evaluation = Evaluation(plan, measured.model, ranks)
     loaded = measured.load(device=ranks.device(measured.device))

@@ -60,6 +60,7 @@ def measure_own_task(asked: Own, measured: Measured) -> None:
 
     from ..progress import counted
 
+    measured.refuse_others(asked, "a task's own metric")
     plan, task = asked.plan(), asked.task
     loaded = measured.load([task])
     with counted(len(plan.truth.images[: plan.limit]), "images") as advance:

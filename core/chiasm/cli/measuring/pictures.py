@@ -24,8 +24,8 @@ class Pictures:
     task: str
     names: str | None  # "bus, dog"
     seeds: int
-    options: Sequence[str]  # "guidance=3"
-    judges: Sequence[str]
+    option: Sequence[str]  # "guidance=3"
+    judge: Sequence[str]
     out: Path | None
     skip_missing: bool
 
@@ -42,7 +42,7 @@ class Pictures:
             seeds=self.seeds,
             out=self.out,
             skip_missing=self.skip_missing,
-            options=numbers(self.options),
+            options=numbers(self.option),
         )
 
 
@@ -85,10 +85,11 @@ def measure_pictures(asked: Pictures, measured: Measured) -> None:
     from ..progress import counted
     from ..start import kept_for_good
 
+    measured.refuse_others(asked, "pictures")
     plan, device = asked.plan(), measured.device
     names = [category.name for category in plan.truth.categories]
     with kept_for_good():
-        judges = [open_judge(path, names, device) for path in asked.judges]
+        judges = [open_judge(path, names, device) for path in asked.judge]
     loaded = measured.load([plan.task])
     with counted(plan.count(), "pictures") as advance:
         report = draw_and_judge(plan, loaded, judges, advance)

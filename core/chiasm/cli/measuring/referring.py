@@ -14,11 +14,12 @@ from .measured import Measured
 class Referrals:
     """A file of phrases with masks, its photographs, and the task that is to show what they mean."""
 
-    file: Path
+    referring: Path
     images: Path
     task: str
     limit: int | None
     alone: bool  # the phrase goes to the task alone, and not first to those it comes after
+    skip_missing: bool
 
     def tasks(self) -> tuple[str, ...]:
         """The tasks a phrase is asked of, in order."""
@@ -37,10 +38,13 @@ def measure_referrals(asked: Referrals, measured: Measured) -> None:
 
     from ..progress import counted
 
-    tasks, truth = asked.tasks(), read_referring(asked.file)
+    measured.refuse_others(asked, "phrases")
+    tasks, truth = asked.tasks(), read_referring(asked.referring)
     loaded = measured.load(tasks)
     with counted(len(truth.images[: asked.limit]), "images") as advance:
-        report = measure_referring(loaded, truth, asked.images, tasks, limit=asked.limit, advance=advance)
+        report = measure_referring(
+            loaded, truth, asked.images, tasks, limit=asked.limit, skip_missing=asked.skip_missing, advance=advance
+        )
     for notice in loaded.notices:
         typer.echo(f"chiasm: {notice.text}", err=True)
     typer.echo(json.dumps(report) if measured.as_json else as_text(report))
