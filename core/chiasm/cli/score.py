@@ -34,4 +34,4 @@ def command(
     scores = score_results(truth, results, iou_type.value)
     timings = {"read_s": was_read - started, "score_s": time.perf_counter() - was_read}
     report = as_object(scores, mode="score", images=len(truth.images), timings=timings)
-    typer.echo(json.dumps(report, ensure_ascii=False) if as_json else as_text(report, scores))
+    typer.echo(json.dumps(report) if as_json else as_text(report, scores))

@@ -6,6 +6,7 @@ in pixels of the photographs. Names that stand on crowds alone are not asked.
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from chiasm_registry import PluginError, Sample, SampleObject, Task
+from chiasm_registry import Metric, PluginError, Sample, SampleObject, Task
 from chiasm_registry.errors import InputError, shown
 from chiasm_registry.geometry import xywh_to_xyxy
 from chiasm_registry.guard import guarded
@@ -63,9 +64,7 @@ def measure_own(
             metric.update([output for output, _ in pairs], [target for _, target in pairs])
 
         _or_blame(guarded(update, f"the metric of task {name!r}", home).fault, name)
-    outcome = guarded(metric.compute, f"the metric of task {name!r}", home)
-    _or_blame(outcome.fault, name)
-    figures = {key: float(value) for key, value in (outcome.value or {}).items()}
+    figures = _figures(metric, name, home)
     report = {"mode": "own", "task": name, "images": len(photos), "asked": asked, "unanswered": unanswered}
     return {**report, "skipped": len(faults), "metric": figures}
 
@@ -74,8 +73,24 @@ def as_lines(report: Mapping[str, Any]) -> list[str]:
     """The report for a person."""
     head = f"{report['task']}: {report['asked']} phrases asked of {report['images']} images"
     failed = [f"{report['unanswered']} phrases got no answer"] if report["unanswered"] else []
-    width = max(map(len, report["metric"]), default=0)
-    return [head, *failed, *(f"  {key:<{width}}  {value:.4g}" for key, value in report["metric"].items())]
+    figures = {shown(key, 60): value for key, value in report["metric"].items()}
+    width = max(map(len, figures), default=0)
+    return [head, *failed, *(f"  {key:<{width}}  {value:.4g}" for key, value in figures.items())]
+
+
+def _figures(metric: Metric, name: str, home: str) -> dict[str, float]:
+    """What the metric makes of it all, in numbers that JSON has."""
+    made = guarded(
+        lambda: {str(key): float(value) for key, value in metric.compute().items()},
+        f"the metric of task {name!r}", home,
+    )
+    _or_blame(made.fault, name)
+    figures = made.value or {}
+    wrong = next((key for key, value in figures.items() if not math.isfinite(value)), None)
+    if wrong is not None:
+        fact = f"figure {shown(repr(wrong), 40)} of its metric is {figures[wrong]}; leave it out where it has no value"
+        raise PluginError(f"task {name!r} cannot be measured: {fact}")
+    return figures
 
 
 def _or_blame(fault: str | None, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -38,6 +39,15 @@ def test_json_is_one_object(files: tuple[Path, Path], capsys: pytest.CaptureFixt
     assert report["bbox"]["APs"] is None
     assert {"mode", "images", "categories", "timings", "per_category"} <= report.keys()
     assert report["per_category"]["größe"] == {"objects": 0, "AP": None, "AP50": None}
+
+
+def test_json_is_json_on_every_terminal(files: tuple[Path, Path]) -> None:
+    gt = json.loads(files[0].read_text())
+    gt["categories"][1]["name"] = "\U0001f408 größe"
+    files[0].write_text(json.dumps(gt))
+    line = [sys.executable, "-m", "chiasm.cli", "score", "--gt", str(files[0]), "--dt", str(files[1]), "--json"]
+    said = subprocess.run(line, capture_output=True, check=True, env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    assert "\U0001f408 größe" in json.loads(said.stdout)["per_category"]
 
 
 def test_text_has_twelve_lines_and_a_table(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:

@@ -69,6 +69,17 @@ def test_a_metric_that_breaks_is_named_in_one_line(data: Path) -> None:
     assert str(caught.value).isprintable()
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), "much"])
+def test_a_figure_that_is_no_number_is_named(data: Path, value: Any) -> None:
+    """JSON has none, and a reader would take it for one."""
+    task = Measured()
+    task.seen.compute = lambda: {"rows": 1, "share\x1b": value}  # type: ignore[method-assign]
+    fact = "ValueError" if value == "much" else r"figure 'share\\x1b' of its metric is "
+    with pytest.raises(ChiasmError, match=f"task 'level' cannot be measured: {fact}") as caught:
+        measure_own(plan(data), tiny_model([task]), task)
+    assert str(caught.value).isprintable()
+
+
 def test_a_task_without_a_metric_is_refused(data: Path) -> None:
     with pytest.raises(ChiasmError, match="has no metric of its own"):
         measure_own(plan(data), tiny_model([LevelTask()]), LevelTask())

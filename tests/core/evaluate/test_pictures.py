@@ -188,5 +188,6 @@ def test_options_are_numbers() -> None:
     from chiasm.cli.measuring.pictures import numbers
 
     assert numbers(["guidance=2.5", "steps=30"]) == {"guidance": 2.5, "steps": 30}
-    with pytest.raises(InputError, match="write it as KEY=NUMBER"):
-        numbers(["steps"])
+    for wrong in ("steps", "guidance=nan", "guidance=inf"):
+        with pytest.raises(InputError, match="write it as KEY=NUMBER"):
+            numbers([wrong])

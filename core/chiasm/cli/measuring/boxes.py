@@ -7,8 +7,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from ..options import IouType
 from .measured import Measured
 
@@ -60,8 +58,6 @@ class Boxes:
 
 def measure_boxes(asked: Boxes, measured: Measured) -> None:
     """Ask every photograph, score the answers and print what `asked` is about."""
-    import json
-
     from chiasm_registry.errors import InputError
 
     from chiasm.evaluate.ranks import read_ranks
@@ -80,7 +76,6 @@ def measure_boxes(asked: Boxes, measured: Measured) -> None:
         outcome = evaluation.run(loaded, advance)
     if outcome is None:
         return
-    for note in (*(notice.text for notice in loaded.notices), *outcome.notes):
-        typer.echo(f"chiasm: {note}", err=True)
-    report = outcome.report
-    typer.echo(json.dumps(report, ensure_ascii=False) if measured.as_json else as_text(report, outcome.scores))
+    report, scores = outcome.report, outcome.scores
+    notes = [*(notice.text for notice in loaded.notices), *outcome.notes]
+    measured.tell(report, lambda: as_text(report, scores), notes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,6 +32,16 @@ class Measured:
         if others:
             cure = "leave them out" if others[1:] else "leave it out"
             raise InputError(f"{', '.join(others)}: not for measuring {what}; {cure}")
+
+    def tell(self, report: Mapping[str, Any], text: Callable[[], str], notes: Iterable[str]) -> None:
+        """The notes on stderr, then the report: for programs in ASCII, which every terminal passes on as it is."""
+        import json
+
+        from ..errors import complain
+
+        for note in notes:
+            complain(note)
+        typer.echo(json.dumps(report, allow_nan=False) if self.as_json else text())
 
     def load(self, tasks: Sequence[str] | None = None, *, device: str | None = None) -> Model:
         """The model with `tasks` (None: all), on another device if one is given."""

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import typer
-
 from .measured import Measured
 
 if TYPE_CHECKING:
@@ -54,8 +52,6 @@ def has_metric(task: str) -> bool:
 
 def measure_own_task(asked: Own, measured: Measured) -> None:
     """Ask every photograph and print what the task makes of it."""
-    import json
-
     from chiasm.evaluate.own import as_lines, measure_own
 
     from ..progress import counted
@@ -65,8 +61,5 @@ def measure_own_task(asked: Own, measured: Measured) -> None:
     loaded = measured.load([task])
     with counted(len(plan.truth.images[: plan.limit]), "images") as advance:
         report = measure_own(plan, loaded, loaded.table.tasks[task], advance)
-    for notice in loaded.notices:
-        if notice.task in (None, task):
-            typer.echo(f"chiasm: {notice.text}", err=True)
-    report = {"model": measured.model, **report}
-    typer.echo(json.dumps(report) if measured.as_json else "\n".join(as_lines(report)))
+    notes = [notice.text for notice in loaded.notices if notice.task in (None, task)]
+    measured.tell({"model": measured.model, **report}, lambda: "\n".join(as_lines(report)), notes)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-
-import typer
 
 from .measured import Measured
 
@@ -70,15 +69,15 @@ def numbers(given: Sequence[str]) -> dict[str, float]:
         key, _, value = text.partition("=")
         try:
             found[key] = int(value) if value.lstrip("-").isdigit() else float(value)
-        except ValueError:
+            if not math.isfinite(found[key]):
+                raise ValueError
+        except (ValueError, OverflowError):
             raise InputError(f"--option {shown(text, 40)}: write it as KEY=NUMBER, as in guidance=3") from None
     return found
 
 
 def measure_pictures(asked: Pictures, measured: Measured) -> None:
     """Draw, ask the judges, and print a line a name and a judge, and how often a colour asked for is there."""
-    import json
-
     from chiasm.evaluate.judges import open_judge
     from chiasm.evaluate.pictures import as_lines, draw_and_judge
 
@@ -93,6 +92,4 @@ def measure_pictures(asked: Pictures, measured: Measured) -> None:
     loaded = measured.load([plan.task])
     with counted(plan.count(), "pictures") as advance:
         report = draw_and_judge(plan, loaded, judges, advance)
-    for notice in loaded.notices:
-        typer.echo(f"chiasm: {notice.text}", err=True)
-    typer.echo(json.dumps(report, ensure_ascii=False) if measured.as_json else "\n".join(as_lines(report)))
+    measured.tell(report, lambda: "\n".join(as_lines(report)), [notice.text for notice in loaded.notices])

@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
-
 from .measured import Measured
 
 
@@ -32,8 +30,6 @@ class Referrals:
 
 def measure_referrals(asked: Referrals, measured: Measured) -> None:
     """Ask every phrase of the file of its photograph and say how well the masks fit."""
-    import json
-
     from chiasm.evaluate.referring import as_text, measure_referring, read_referring
 
     from ..progress import counted
@@ -45,6 +41,4 @@ def measure_referrals(asked: Referrals, measured: Measured) -> None:
         report = measure_referring(
             loaded, truth, asked.images, tasks, limit=asked.limit, skip_missing=asked.skip_missing, advance=advance
         )
-    for notice in loaded.notices:
-        typer.echo(f"chiasm: {notice.text}", err=True)
-    typer.echo(json.dumps(report) if measured.as_json else as_text(report))
+    measured.tell(report, lambda: as_text(report), [notice.text for notice in loaded.notices])

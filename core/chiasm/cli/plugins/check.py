@@ -29,7 +29,7 @@ def check_plugin(
     from .deep import asked_on_nano
 
     examined = examine(name, limit_s=limit, heard=heard, more=asked_on_nano if deep else None)
-    typer.echo(json.dumps(_plain(examined), indent=2, ensure_ascii=False) if as_json else _sum(examined))
+    typer.echo(json.dumps(_plain(examined), indent=2) if as_json else _sum(examined))
     if not examined.sound:
         raise typer.Exit(2)
 

@@ -21,7 +21,7 @@ def doctor(as_json: Annotated[bool, typer.Option("--json", help="One JSON array 
     """Look for what is wrong here, and say the cure. Exit code 2 if there is anything."""
     checks = list(_checks())
     if as_json:
-        typer.echo(json.dumps([check._asdict() for check in checks], indent=2, ensure_ascii=False))
+        typer.echo(json.dumps([check._asdict() for check in checks], indent=2))
     else:
         for check in checks:
             typer.echo(f"{'ok' if check.well else 'SICK':6}{check.name:20}{check.says}".rstrip())

@@ -18,7 +18,7 @@ def list_plugins(
     from chiasm_registry.survey import survey
 
     rows = [{column: str(getattr(plugin, column)) for column in COLUMNS} for plugin in survey().plugins]
-    typer.echo(json.dumps(rows, indent=2, ensure_ascii=False) if as_json else as_text(rows))
+    typer.echo(json.dumps(rows, indent=2) if as_json else as_text(rows))
 
 
 def as_text(rows: Sequence[dict[str, str]]) -> str:

@@ -32,7 +32,7 @@ def new_plugin(
     folder = new_project(name, kind.value, out)
     files = sorted(file.relative_to(folder).as_posix() for file in folder.rglob("*") if file.is_file())
     if as_json:
-        typer.echo(json.dumps({"folder": str(folder), "files": files}, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps({"folder": str(folder), "files": files}, indent=2))
         return
     typer.echo("\n".join(str(folder / file) for file in files))
     typer.echo(f"next: pip install -e '{folder}[test]' && pytest {folder}", err=True)

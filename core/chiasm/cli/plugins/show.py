@@ -43,7 +43,7 @@ def show_plugin(
             }
         )
     if as_json:
-        typer.echo(json.dumps(rows[0] if len(rows) == 1 else rows, indent=2, ensure_ascii=False))
+        typer.echo(json.dumps(rows[0] if len(rows) == 1 else rows, indent=2))
     else:
         typer.echo("\n\n".join("\n".join(_lines(row)) for row in rows))
 
