@@ -59,11 +59,6 @@ def score_results(
     return Scores(iou_type, answer["stats"], tuple(per_category))
 
 
-def score_boxes(truth: CocoSet, detections: Sequence[Detection], limits: Limits = LIMITS) -> Scores:
-    """`score_results` of boxes."""
-    return score_results(truth, detections, "bbox", limits)
-
-
 def check_scorable(truth: CocoSet, iou_type: str) -> None:
     """An InputError when there is nothing to score, or no mask where masks are scored."""
     if iou_type not in ("bbox", "segm"):

@@ -14,7 +14,7 @@ from chiasm.evaluate.ranks import Ranks, gather, read_ranks
 from chiasm.evaluate.report import as_text
 from chiasm.evaluate.results import read_results
 from chiasm.evaluate.run import Evaluation, Outcome, Plan
-from chiasm.evaluate.score import score_boxes
+from chiasm.evaluate.score import score_results
 from chiasm_registry.errors import InputError
 from PIL import Image
 
@@ -32,7 +32,7 @@ def test_guided_finds_what_is_there(photographed: Any, tmp_path: Path) -> None:
     assert outcome.report["bbox"]["AP"] == pytest.approx(1.0)
     assert outcome.report["images"] == len(truth.images)
     assert {"mode", "images", "categories", "timings", "bbox"} <= outcome.report.keys()
-    again = score_boxes(truth, read_results(tmp_path / "out" / "detections.json", truth))
+    again = score_results(truth, read_results(tmp_path / "out" / "detections.json", truth))
     assert again.stats == outcome.scores.stats
     assert json.loads((tmp_path / "out" / "report.json").read_text())["bbox"] == outcome.report["bbox"]
 

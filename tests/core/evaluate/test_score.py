@@ -12,7 +12,7 @@ import pytest
 from chiasm.evaluate import score
 from chiasm.evaluate.coco import read_coco
 from chiasm.evaluate.results import read_results
-from chiasm.evaluate.score import score_boxes, score_results
+from chiasm.evaluate.score import score_results
 from chiasm.limits import LIMITS
 from chiasm_registry.errors import ChiasmError, InputError
 from pace import fastest
@@ -60,13 +60,13 @@ def test_annotation_id_zero_scores_as_any_other(drawn: Any, written: Any) -> Non
         for a in value["annotations"]
     ]
     truth = read_coco(written("gt.json", value))
-    assert score_boxes(truth, read_results(written("dt.json", rows), truth)).stats["AP"] == pytest.approx(1.0)
+    assert score_results(truth, read_results(written("dt.json", rows), truth)).stats["AP"] == pytest.approx(1.0)
 
 
 def test_no_detections_score_zero(drawn: Any, written: Any) -> None:
     """An empty result is worth 0, a name without truth is not measurable, and nothing is -1."""
     truth = read_coco(written("gt.json", drawn()[0]))
-    scores = score_boxes(truth, [])
+    scores = score_results(truth, [])
     assert scores.stats["AP"] == 0.0
     assert scores.per_category[-1].ap is None
     assert all(value is None or value >= 0 for value in scores.stats.values())
@@ -77,7 +77,7 @@ def test_crowds_alone_are_nothing_to_score(drawn: Any, written: Any) -> None:
     value, _ = drawn()
     value["annotations"] = [{**a, "iscrowd": 1} for a in value["annotations"]]
     with pytest.raises(InputError, match="nothing to score"):
-        score_boxes(read_coco(written("gt.json", value)), [])
+        score_results(read_coco(written("gt.json", value)), [])
 
 
 @pytest.mark.parametrize(
@@ -95,7 +95,7 @@ def test_the_scoring_process_may_die(
     monkeypatch.setattr(score, "_RUN", program)
     truth = read_coco(written("gt.json", drawn()[0]))
     with pytest.raises(ChiasmError, match=message) as caught:
-        score_boxes(truth, [], replace(LIMITS, score_s=0.5))
+        score_results(truth, [], "bbox", replace(LIMITS, score_s=0.5))
     assert "\n" not in str(caught.value)
 
 
