@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -21,8 +21,16 @@ FORMAT = "chiasm-eval-1"
 class Parts:
     """The answers so far, in memory and, with a folder, on disk."""
 
-    def __init__(self, folder: Path | None, pins: Mapping[str, str], rank: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path | None,
+        pins: Mapping[str, str],
+        rank: int = 0,
+        used: Callable[[int, Answer], object] = lambda image_id, answer: None,
+    ) -> None:
+        """`used` does with an answer what scoring will do; where it fails on one that was kept, the file is damaged."""
         self.done: dict[int, Answer] = {}
+        self._used = used
         self._folder, self._pins, self._file = folder, dict(pins), None
         if folder is None:
             return
@@ -67,8 +75,11 @@ class Parts:
         try:
             header, *rows = [json.loads(line) for line in lines]
             self._compare(header, path)
-            return {row.pop("image_id"): row for row in rows}
-        except (ValueError, KeyError, AttributeError, TypeError):
+            found = {row.pop("image_id"): row for row in rows}
+            for image_id, answer in found.items():
+                self._used(image_id, answer)
+            return found
+        except (ValueError, LookupError, AttributeError, TypeError):
             fact = "damaged; remove it and its images are evaluated again"
             raise InputError(f"{shown_path(path, 100)}: {fact}") from None
 

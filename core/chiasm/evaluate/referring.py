@@ -18,6 +18,7 @@ from chiasm_registry.rle import Rle, rle_to_mask
 from ..limits import LIMITS, Limits
 from ..strict_json import parse_json, read_bytes
 from . import rows
+from .asked import check_asked
 from .coco import CocoImage, CocoSet, read_image
 from .photos import find_photos
 from .rows import RowError, read_rows, refuse_twice
@@ -90,6 +91,7 @@ def read_referring(path: str | Path, limits: Limits = LIMITS) -> ReferringSet:
     if not requests:
         raise InputError(f"{name}: holds no request")
     refuse_twice(((one.image_id, one.phrase) for one in requests), name, "request")
+    check_asked(name, "requests", "phrase", ((one.image_id, one.phrase) for one in requests))
     return ReferringSet(name, images, requests)
 
 

@@ -67,9 +67,11 @@ class _Reader:
         score = rows.number(rows.field(row, "score"), "score")
         if not 0 <= score <= 1:
             raise RowError(f"score must be from 0 to 1, not {score}")
-        self._check_form("bbox" in row, "segmentation" in row)
+        segmentation = row.get("segmentation")
+        masked = segmentation is not None and segmentation != []  # both say that there is none, as in a truth
+        self._check_form("bbox" in row, masked)
         bbox = rows.box_xywh(row["bbox"], image.size_hw) if "bbox" in row else None
-        mask = result_mask(row["segmentation"], image.size_hw) if "segmentation" in row else None
+        mask = result_mask(segmentation, image.size_hw) if masked else None
         return Detection(image.id, category.id, score, bbox, mask)
 
     def _check_form(self, box: bool, mask: bool) -> None:

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -101,7 +102,7 @@ class Evaluation:
         check_scorable(chosen, plan.iou_type)
         self.photos, self.faults = find_photos(chosen, plan.images, skip_missing=plan.skip_missing)
         check_scorable(chosen.only_images({photo.image.id for photo in self.photos}), plan.iou_type)
-        self.parts = Parts(plan.out, plan.pins(model), ranks.rank)
+        self.parts = Parts(plan.out, plan.pins(model), ranks.rank, partial(_used, plan))
         share = self.photos[ranks.rank :: ranks.world]
         self.todo = [photo for photo in share if photo.image.id not in self.parts.done]
 
@@ -151,6 +152,15 @@ class Evaluation:
         told = [f"{count} images: {text}" for text, count in notices.most_common(10)]
         told += [f"skipped: {shown(fault, 150)}" for fault in faults]
         return Outcome(report, scores, (*self.plan.truth.notes, *told))
+
+
+def _used(plan: Plan, image_id: int, answer: Answer) -> None:
+    """What `_finish` does with an answer, so that one of another form fails here."""
+    Counter(answer["notices"])
+    detections(image_id, answer["rows"])
+    if plan.mode == "free":
+        detections(image_id, answer["guided"])
+        routing_report({image_id: answer}, names_in_images(plan.truth.only_images({image_id})))
 
 
 def _mode(plan: Plan, model: Model) -> Asks:

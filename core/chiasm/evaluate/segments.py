@@ -14,7 +14,9 @@ MAX_CORNERS = 100_000  # of one object
 
 
 def truth_mask(value: Any, size_hw: tuple[int, int]) -> Polygons | Rle | None:
-    """An annotation's mask: polygons or run-length code; `[]`, as sets without masks write it, is no mask."""
+    """An annotation's mask: polygons or run-length code; null and `[]`, as sets without masks write them, are none."""
+    if value is None:
+        return None
     if isinstance(value, dict):
         return own_rle(value, size_hw)
     if not isinstance(value, list):

@@ -129,6 +129,25 @@ def test_a_missing_photograph_is_named_before_the_model_is_loaded(
     assert "'1.png' is missing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("name", "fact"),
+    [
+        ("a" * 300, "categories[0]: name has 300 characters; at most 256 are taken"),
+        ("\u200b", "categories[0]: name is blank"),
+        ("ca\u0301t", "categories[0] and categories[1] have the same name 'cát'"),
+    ],
+)
+def test_a_name_that_no_model_takes_is_named_before_it_is_loaded(
+    data: tuple[Path, Path], name: str, fact: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(vars(chiasm), "load", lambda *a, **k: pytest.fail("loaded"))
+    value = json.loads(data[0].read_text())
+    value["categories"] = [{"id": 9, "name": name}, {"id": 4, "name": "c\xe1t"}]
+    data[0].write_text(json.dumps(value))
+    assert guarded(lambda: _call(data)) == 2
+    assert f"gt.json: {fact}" in capsys.readouterr().err
+
+
 def test_stdout_holds_nothing_but_the_result(
     one_cat: OneCat, data: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
 ) -> None:

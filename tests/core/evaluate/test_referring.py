@@ -76,6 +76,8 @@ def test_a_model_is_asked_every_phrase_of_its_image(tmp_path: Path) -> None:
         ([{"image_id": 1, "phrase": "a", "segmentation": [[1, 2, 3, 4, 5, 6]]}], "run-length code or null"),
         ([{"image_id": 1, "phrase": "a", "segmentation": {"size": [3, 3], "counts": "9"}}], "size"),
         ([{"image_id": 1, "phrase": "a", "segmentation": None}] * 2, "stands twice"),
+        ([{"image_id": 1, "phrase": "a" * 257, "segmentation": None}], r"requests\[0\]: phrase has 257 characters"),
+        ([{"image_id": 1, "phrase": p, "segmentation": None} for p in ("\xe9", "e\u0301")], "have the same phrase"),
         ([], "holds no request"),
     ],
 )

@@ -82,6 +82,22 @@ def test_an_interrupted_evaluation_goes_on(photographed: Any, tmp_path: Path, mo
         assert resumed.report.get(key) == whole.report.get(key)
 
 
+@pytest.mark.parametrize("mode", ["guided", "free"])
+def test_a_kept_answer_of_another_form_is_damage(photographed: Any, tmp_path: Path, mode: str) -> None:
+    """It is found when the folder is opened, and not when all is scored."""
+    truth, folder, oracle = photographed
+    plan = {"truth": truth, "images": folder, "mode": mode, "out": tmp_path / "out"}
+    _run(oracle(truth), **plan)
+    part = tmp_path / "out" / "part-0.jsonl"
+    header, row, *_ = part.read_text().splitlines()
+    image_id = truth.images[0].id
+    broken = [{"image_id": image_id}, {**json.loads(row), "rows": [{}]}, {**json.loads(row), "notices": 3}]
+    for one in [*broken, {**json.loads(row), "names": {}}] if mode == "free" else broken:
+        part.write_text(f"{header}\n{json.dumps(one)}\n")
+        with pytest.raises(InputError, match=r"part-0\.jsonl: damaged"):
+            Evaluation(Plan(**plan), "oracle", Ranks())
+
+
 def test_parts_of_several_processes_are_read_by_one(photographed: Any, tmp_path: Path) -> None:
     """What two processes asked is known to a single one that resumes: nothing is left to ask."""
     truth, folder, oracle = photographed

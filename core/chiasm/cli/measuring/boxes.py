@@ -38,12 +38,12 @@ class Boxes:
 
     def plan(self) -> Plan:
         """The same with its annotations read; without a task those that the overlap needs."""
-        from chiasm.evaluate.coco import read_coco
+        from chiasm.evaluate.asked import read_asked
         from chiasm.evaluate.run import Plan
 
         fitting = ("detection",) if self.iou_type is IouType.bbox else ("detection", "segmentation")
         return Plan(
-            truth=read_coco(self.gt),
+            truth=read_asked(self.gt),
             images=self.images,
             mode=self.mode.value,
             tasks=(self.task,) if self.task else fitting,

@@ -25,11 +25,11 @@ class Own:
 
     def plan(self) -> OwnPlan:
         """The same with its annotations read."""
-        from chiasm.evaluate.coco import read_coco
+        from chiasm.evaluate.asked import read_asked
         from chiasm.evaluate.own import OwnPlan
 
         return OwnPlan(
-            truth=read_coco(self.gt),
+            truth=read_asked(self.gt),
             images=self.images,
             limit=self.limit,
             absent=self.absent,

@@ -30,11 +30,11 @@ class Pictures:
 
     def plan(self) -> PicturePlan:
         """The same with its annotations read."""
-        from chiasm.evaluate.coco import read_coco
+        from chiasm.evaluate.asked import read_asked
         from chiasm.evaluate.pictures import PicturePlan
 
         return PicturePlan(
-            truth=read_coco(self.gt),
+            truth=read_asked(self.gt),
             images=self.images,
             task=self.task,
             names=tuple(name.strip() for name in self.names.split(",")) if self.names else (),
