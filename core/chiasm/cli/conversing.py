@@ -12,6 +12,7 @@ import typer
 from chiasm_registry.errors import InputError, shown, shown_path
 
 from .errors import complain
+from .predict import each_once
 from .report import found_lines
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ class Conversing:
         self._seen += images
 
     def _find(self, text: str) -> None:
-        names = [name.strip() for name in text.split(",")]
+        names = each_once(name.strip() for name in text.split(","))
         if not all(names):
             raise InputError("/find wants names: /find cat, red cup")
         images = self._next or self._shown

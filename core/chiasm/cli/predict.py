@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from unicodedata import normalize
 
 import typer
 from chiasm_registry.errors import ChiasmError, InputError, shown, shown_path
@@ -81,7 +83,15 @@ def _phrases(find: list[str] | None, outline: list[str] | None, names: Path | No
     phrases = [name.strip() for part in parts for name in part.split(",")]
     if parts and not all(phrases):
         raise InputError(f"{option} {shown(', '.join(parts))!r} holds an empty name; write it as 'cat, red cup'")
-    return list(dict.fromkeys(phrases))
+    return each_once(phrases)
+
+
+def each_once(names: Iterable[str]) -> list[str]:
+    """In order; names that differ only in composition (NFC) are the same, and the first of them stays."""
+    first: dict[str, str] = {}
+    for name in names:
+        first.setdefault(normalize("NFC", name), name)
+    return list(first.values())
 
 
 def _read_names(path: Path) -> list[str]:
@@ -89,11 +99,14 @@ def _read_names(path: Path) -> list[str]:
 
     most = LIMITS.phrases * (4 * LIMITS.phrase_chars + 2)
     try:
+        if not os.path.isfile(path):  # a pipe would hold us here
+            raise OSError
         with path.open("rb") as file:
             content = file.read(most + 1)
         lines = content.decode("utf-8-sig").split("\n")
     except OSError:
-        raise InputError(f"cannot read the names file {shown_path(path)}; it must be a readable text file") from None
+        cure = "it must be a regular text file that you may read"
+        raise InputError(f"cannot read the names file {shown_path(path)}; {cure}") from None
     except UnicodeDecodeError:
         raise InputError(f"the names file {shown_path(path)} is not UTF-8 text") from None
     if len(content) > most:
@@ -101,7 +114,7 @@ def _read_names(path: Path) -> list[str]:
     phrases = [line.strip() for line in lines if line.strip()]
     if not phrases:
         raise InputError(f"the names file {shown_path(path)} holds no name; write one a line")
-    return phrases
+    return each_once(phrases)
 
 
 def _answers(

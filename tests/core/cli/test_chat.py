@@ -74,7 +74,7 @@ def test_commands_between_questions(talk: Talk, images: list[str], tmp_path: Pat
     """Pictures are added and looked through; answers, pictures and the conversation are kept in files."""
     script = f"""Hi
 /image '{images[1]}'
-/find dog, cat
+/find dog, cat, dog
 Find the dog.
 /save {tmp_path}/answer.json
 /save {tmp_path}/answer.png

@@ -80,6 +80,16 @@ def test_text_is_a_line_for_each_plugin_under_a_head(file: Path, capsys: pytest.
     assert [line.split()[:2] for line in lines[1:] if "disabled" not in line] == [["tilt", "ok"]]
 
 
+def test_where_it_is_to_be_strict_a_plugin_that_is_not_ok_is_listed_and_an_error(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = str(tmp_path / "nofile.py")
+    listed = json.loads(out(capsys, "list", "--json", "--plugins-strict", "--plugin", missing, code=2))
+    assert {row["name"]: row["status"] for row in listed}["nofile"] not in ("ok", "disabled")
+    out(capsys, "list", "--plugins-strict", "--plugins-only", "tilt", "--plugin", str(file))
+    out(capsys, "list", "--plugin", missing)
+
+
 def test_no_plugins_is_a_head_alone() -> None:
     assert as_text([]) == "name  status  distribution  version  reason"
 

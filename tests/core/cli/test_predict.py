@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -74,9 +75,19 @@ def test_outlines_names_in_the_same_form(model: FakeModel, picture: str) -> None
 
 def test_a_file_of_names_keeps_commas(model: FakeModel, picture: str, tmp_path: Path) -> None:
     names = tmp_path / "names.txt"
-    names.write_bytes("\ufeffcat, sleeping\r\n\r\nmug\n".encode())
+    names.write_bytes("\ufeffcat, sleeping\r\n\r\nmug\ncat, sleeping\nca\u0301t\nc\xe1t".encode())
     assert run(["predict", picture, "--names", str(names)]) == 0
-    assert model.calls[0][1] == ["cat, sleeping", "mug"]
+    assert model.calls[0][1] == ["cat, sleeping", "mug", "ca\u0301t"]
+
+
+def test_names_come_from_a_regular_file_alone(
+    model: FakeModel, picture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pipe into which nobody writes would hold the command for ever."""
+    os.mkfifo(tmp_path / "pipe")
+    for path in ("pipe", ".", "x" * 300):
+        assert run(["predict", picture, "--names", str(tmp_path / path)]) == 2
+        assert "it must be a regular text file" in capsys.readouterr().err
 
 
 def test_asking_prints_the_answer(model: FakeModel, picture: str, capsys: pytest.CaptureFixture[str]) -> None:

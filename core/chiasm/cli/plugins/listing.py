@@ -15,10 +15,14 @@ def list_plugins(
     as_json: Annotated[bool, typer.Option("--json", help="One JSON array on stdout, an object a plugin.")] = False,
 ) -> None:
     """List the plugins with their status: ok, failed, conflict, incompatible, missing or disabled."""
+    from chiasm_registry.settings import Settings
     from chiasm_registry.survey import survey
 
-    rows = [{column: str(getattr(plugin, column)) for column in COLUMNS} for plugin in survey().plugins]
+    plugins = survey().plugins
+    rows = [{column: str(getattr(plugin, column)) for column in COLUMNS} for plugin in plugins]
     typer.echo(json.dumps(rows, indent=2) if as_json else as_text(rows))
+    if Settings.read().strict and not all(plugin.status in ("ok", "disabled") for plugin in plugins):
+        raise typer.Exit(2)
 
 
 def as_text(rows: Sequence[dict[str, str]]) -> str:
