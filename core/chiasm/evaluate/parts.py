@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from chiasm_registry.errors import InputError, shown, shown_path
+from chiasm_registry.errors import InputError, shown_path
 
 Answer = dict[str, Any]
 FORMAT = "chiasm-eval-1"
@@ -87,7 +87,7 @@ class Parts:
         wanted = {"format": FORMAT, **self._pins}
         for key in sorted({*wanted, *header}):
             if header.get(key) != wanted.get(key):
-                then, now = shown(header.get(key), 30), shown(wanted.get(key), 30)
+                then, now = shown_path(header.get(key), 40), shown_path(wanted.get(key), 40)  # hashes stand last
                 raise InputError(
                     f"{shown_path(path.parent, 60)} holds an evaluation with {key} '{then}', this one has '{now}'; "
                     "use another --out, or empty it"

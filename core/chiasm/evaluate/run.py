@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from chiasm_registry.errors import InputError, shown
 
+from ..checkpoint.manifest import CONFIG, MANIFEST
 from ..files import write_json, write_whole
 from ..models import model_folder
 from .coco import CocoSet
@@ -76,12 +77,21 @@ class Outcome:
 
 
 def model_identity(name_or_path: str) -> str:
-    """The model's name and, where its manifest is on disk, the manifest's hash: other weights are another model."""
+    """The model's name and a hash of what tells its weights from others."""
     try:
-        manifest = (model_folder(name_or_path) / "chiasm.json").read_bytes()
+        told = _weights_told(model_folder(name_or_path))
     except (InputError, OSError):
         return name_or_path  # loading will say what is wrong with it
-    return f"{name_or_path}@{sha256(manifest).hexdigest()[:16]}"
+    return f"{name_or_path}@{sha256(told).hexdigest()[:16]}"
+
+
+def _weights_told(folder: Path) -> bytes:
+    """The manifest, which holds the weights' sums; of a foreign folder its config, and the files' sizes and times."""
+    if (folder / MANIFEST).is_file():
+        return (folder / MANIFEST).read_bytes()
+    files = sorted(path for path in folder.iterdir() if path.suffix in (".safetensors", ".bin"))
+    stats = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+    return (folder / CONFIG).read_bytes() + repr(stats).encode()
 
 
 def _file_identity(path: Path) -> str:

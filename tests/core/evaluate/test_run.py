@@ -218,6 +218,23 @@ def test_ranks_come_from_the_launcher() -> None:
     assert gather({1: {}}, Ranks()) == {1: {}}
 
 
+@pytest.mark.parametrize("changed", ["config.json", "model-2.safetensors", "chiasm.json"])
+def test_other_weights_under_the_same_name_are_another_evaluation(
+    photographed: Any, tmp_path: Path, changed: str
+) -> None:
+    """Of a foreign folder, which has no manifest, too."""
+    truth, folder, _ = photographed
+    model, plan = tmp_path / "foreign", Plan(truth=truth, images=folder, out=tmp_path / "out")
+    model.mkdir()
+    for name in {"config.json", "model-2.safetensors", changed}:
+        (model / name).write_bytes(b"one")
+    for _ in range(2):
+        Evaluation(plan, str(model), Ranks()).parts.close()
+    (model / changed).write_bytes(b"other")
+    with pytest.raises(InputError, match=r"holds an evaluation with model '.*foreign@\w{16}', this one has '"):
+        Evaluation(plan, str(model), Ranks())
+
+
 def test_other_task_files_are_another_evaluation(photographed: Any, tmp_path: Path) -> None:
     truth, folder, oracle = photographed
     file, plan = tmp_path / "mine.safetensors", {"truth": truth, "images": folder, "out": tmp_path / "out"}
