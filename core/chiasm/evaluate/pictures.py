@@ -106,10 +106,11 @@ def as_lines(report: dict[str, Any]) -> list[str]:
     lines = []
     for judge, told in report["judges"].items():
         drawn, real = _percent(told["drawn"]), _percent(told["real"])
-        lines.append(f"named right by {judge}: drawn {drawn}, crops of true things {real}")
+        lines.append(f"named right by {shown(judge, 60)}: drawn {drawn}, crops of true things {real}")
         for name, row in told["names"].items():
-            mistaken = ", ".join(row["mistaken_for"]) or "nothing else"
-            lines.append(f"  {name:<16} {_percent(row['drawn']):>5}  true {_percent(row['real']):>5}  else: {mistaken}")
+            mistaken = shown(", ".join(row["mistaken_for"]), 200) or "nothing else"
+            drawn, real = _percent(row["drawn"]), _percent(row["real"])
+            lines.append(f"  {shown(name, 60):<16} {drawn:>5}  true {real:>5}  else: {mistaken}")
     colours = report["colours"]
     there, unasked = _percent(colours["there"]), _percent(colours["unasked"])
     lines.append(f"colours asked for: there {there}, without asking {unasked}")

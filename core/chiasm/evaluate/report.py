@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from chiasm_registry.errors import shown
+
 from .score import CategoryScore, Scores
 
+MAX_NAME = 60  # characters in a table
 _LINES = (
     ("AP", "Average Precision  (AP)", "0.50:0.95", "all", 100),
     ("AP50", "Average Precision  (AP)", "0.50", "all", 100),
@@ -37,10 +40,11 @@ def twelve_lines(scores: Scores) -> list[str]:
 
 def category_table(per_category: tuple[CategoryScore, ...]) -> list[str]:
     """A row a category: name, objects in the truth, AP, AP50."""
-    width = max([len("category"), *(len(row.name) for row in per_category)])
+    names = [shown(row.name, MAX_NAME) for row in per_category]  # a terminal obeys some characters of names
+    width = max([len("category"), *map(len, names)])
     rows = [f"{'category':<{width}}  objects              AP            AP50"]
-    for row in per_category:
-        rows.append(f"{row.name:<{width}}  {row.boxes:>7}  {figure(row.ap):>14}  {figure(row.ap50):>14}")
+    for name, row in zip(names, per_category, strict=True):
+        rows.append(f"{name:<{width}}  {row.boxes:>7}  {figure(row.ap):>14}  {figure(row.ap50):>14}")
     return rows
 
 

@@ -60,6 +60,19 @@ def test_text_has_twelve_lines_and_a_table(files: tuple[Path, Path], capsys: pyt
     assert "-1" not in out
 
 
+def test_control_characters_of_a_name_are_shown_and_not_obeyed(
+    files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that every reader lets through: a terminal's own, and one that turns the line round."""
+    gt = json.loads(files[0].read_text())
+    gt["categories"][1]["name"] = "cup\x9b2J\u202e"
+    files[0].write_text(json.dumps(gt))
+    command(*files, IouType.bbox, False)
+    out = capsys.readouterr().out
+    assert out.replace("\n", "").isprintable()
+    assert "cup\\x9b2J\\u202e" in out
+
+
 def test_a_bad_file_ends_with_two(files: tuple[Path, Path], capsys: pytest.CaptureFixture[str]) -> None:
     """One line on stderr that names the file, nothing on stdout."""
     files[1].write_text("{}")
