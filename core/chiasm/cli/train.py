@@ -20,8 +20,11 @@ def command(
     from chiasm.train.config import load_config
 
     settings = load_config(config, [*(changes or ()), *([f"alone={task}"] if task else [])])
-    from chiasm.train.processes import leave_world
-    from chiasm.train.trainer import train
+    from .start import stopped_at_once
+
+    with stopped_at_once():
+        from chiasm.train.processes import leave_world
+        from chiasm.train.trainer import train
 
     try:
         finished = train(settings, out or Path("runs") / config.stem, resume=resume, limit_steps=limit_steps)

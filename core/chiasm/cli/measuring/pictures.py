@@ -78,7 +78,6 @@ def numbers(given: Sequence[str]) -> dict[str, float]:
 
 def measure_pictures(asked: Pictures, measured: Measured) -> None:
     """Draw, ask the judges, and print a line a name and a judge, and how often a colour asked for is there."""
-    from chiasm.evaluate.judges import open_judge
     from chiasm.evaluate.pictures import as_lines, draw_and_judge
 
     from ..progress import counted
@@ -88,6 +87,8 @@ def measure_pictures(asked: Pictures, measured: Measured) -> None:
     plan, device = asked.plan(), measured.device
     names = [category.name for category in plan.truth.categories]
     with kept_for_good():
+        from chiasm.evaluate.judges import open_judge
+
         judges = [open_judge(path, names, device) for path in asked.judge]
     loaded = measured.load([plan.task])
     with counted(plan.count(), "pictures") as advance:
