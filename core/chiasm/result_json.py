@@ -104,4 +104,6 @@ def _validated(schema: type[Schema], fields: object, what: str) -> Schema:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         place = shown(".".join(map(str, first["loc"])) or "itself", 60)
-        raise InputError(f"{what} does not fit its schema at {place}: {first['type'].replace('_', ' ')}") from None
+        # the words of our own checks; those of others may repeat what the file holds
+        fact = first["msg"].removeprefix("Value error, ") if first["type"] == "value_error" else first["type"]
+        raise InputError(f"{what} does not fit its schema at {place}: {shown(fact.replace('_', ' '), 120)}") from None

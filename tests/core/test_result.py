@@ -85,7 +85,7 @@ def damaged() -> list[tuple[str, str]]:
         (json.dumps({**fields, "extra": 1}), "extra"),
         (json.dumps({**fields, "size_hw": [0, 5]}), "size_hw.0"),
         (json.dumps({**fields, "outputs": []}), "outputs"),
-        (good.replace("31.25", "1e308", 1), "objects.0.box.xyxy"),
+        (good.replace("31.25", "1e308", 1), "objects.0.box.xyxy: a coordinate of more than 2,147,483,648 pixels"),
         (json.dumps({**fields, "size_hw": [40, 61]}), "objects.1 of this result has a mask of 60x40 pixels"),
         (json.dumps({**fields, "outputs": {"detection": [{"phrase": "cat", "items": 5}]}}), "'detection'"),
     ]

@@ -20,7 +20,7 @@ from chiasm_registry.geometry import xywh_to_xyxy
 from chiasm_registry.guard import guarded
 
 from .coco import CocoAnnotation, CocoSet
-from .photos import find_photos
+from .photos import find_photos, open_photo
 from .requests import names_in_images
 
 if TYPE_CHECKING:
@@ -55,7 +55,9 @@ def measure_own(
         advance(1)
         if not sample.phrases:
             continue
-        result = model.run(name, photo.open(), sample.phrases)
+        if (picture := open_photo(photo, faults, skip_missing=plan.skip_missing)) is None:
+            continue
+        result = model.run(name, picture, sample.phrases)
         answers = {output.phrase: output for output in result.outputs.get(name, ())}
         asked, unanswered = asked + len(sample.phrases), unanswered + len(sample.phrases) - len(answers)
 
@@ -65,8 +67,8 @@ def measure_own(
 
         _or_blame(guarded(update, f"the metric of task {name!r}", home).fault, name)
     figures = _figures(metric, name, home)
-    report = {"mode": "own", "task": name, "images": len(photos), "asked": asked, "unanswered": unanswered}
-    return {**report, "skipped": len(faults), "metric": figures}
+    counts = {"images": len(chosen) - len(faults), "asked": asked, "unanswered": unanswered, "skipped": len(faults)}
+    return {"mode": "own", "task": name, **counts, "metric": figures}
 
 
 def as_lines(report: Mapping[str, Any]) -> list[str]:

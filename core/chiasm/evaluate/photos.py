@@ -32,6 +32,17 @@ class Photo:
         return opened.rgb
 
 
+def open_photo(photo: Photo, faults: list[str], *, skip_missing: bool) -> Image.Image | None:
+    """The picture; None, and a line more in `faults`, where those are passed over whose header alone was well."""
+    try:
+        return photo.open()
+    except InputError as fault:
+        if not skip_missing:
+            raise
+        faults.append(str(fault))
+        return None
+
+
 def find_photos(truth: CocoSet, folder: Path, *, skip_missing: bool = False) -> tuple[list[Photo], list[str]]:
     """The usable photographs in the file's order, and a line for each other; those are an InputError by default."""
     if not os.path.isdir(folder):  # unlike Path's own, false for a name that no folder can have

@@ -20,7 +20,7 @@ from ..strict_json import parse_json, read_bytes
 from . import rows
 from .asked import check_asked
 from .coco import CocoImage, CocoSet, read_image
-from .photos import find_photos
+from .photos import find_photos, open_photo
 from .rows import RowError, read_rows, refuse_twice
 from .segments import own_rle
 
@@ -117,14 +117,8 @@ def measure_referring(
         advance(1)
         if not asked:
             continue
-        try:
-            picture = photo.open()
-        except InputError as fault:  # its header was well
-            if not skip_missing:
-                raise
-            faults.append(str(fault))
-            continue
-        overlaps += _overlaps(model, picture, asked, tasks)
+        if (picture := open_photo(photo, faults, skip_missing=skip_missing)) is not None:
+            overlaps += _overlaps(model, picture, asked, tasks)
     if not overlaps:
         raise InputError(f"{truth.name}: none of the chosen images has a request")
     counts = {"images": len(chosen.images) - len(faults), "skipped": len(faults)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,11 @@ from typing import Any
 import pytest
 from chiasm.evaluate.coco import read_coco
 from chiasm.evaluate.own import OwnPlan, as_lines, measure_own
+from chiasm.evaluate.photos import find_photos
 from chiasm_registry import ChiasmError, Metric, Sample
 from core.tiny import LevelTask, tiny_model
 from core.train.test_build import data as data
+from PIL import Image
 
 
 class Seen:
@@ -59,6 +63,24 @@ def test_absent_names_are_asked_too_and_the_same_ones_again(data: Path) -> None:
     one, other = ([output.phrase for output, _ in task.seen.rows] for task in tasks)
     assert one == other
     assert [target for _, target in tasks[0].seen.rows].count([]) == 2
+
+
+def test_a_photograph_whose_pixels_are_torn_is_passed_over_where_that_is_asked_for(
+    data: Path, tmp_path: Path
+) -> None:
+    data = Path(shutil.copytree(data, tmp_path / "data"))
+    truth = plan(data).truth
+    torn = data / str(truth.images[0].file_name)
+    whole = io.BytesIO()
+    Image.open(torn).convert("RGB").save(whole, "JPEG")
+    torn.write_bytes(whole.getvalue()[:-40])
+    assert len(find_photos(truth, data)[0]) == len(truth.images)  # its header is well
+    with pytest.raises(ChiasmError, match=torn.name):
+        measure_own(plan(data), tiny_model([Measured()]), Measured())
+    task = Measured()
+    report = measure_own(plan(data, skip_missing=True), tiny_model([task]), task)
+    assert (report["images"], report["skipped"]) == (len(truth.images) - 1, 1)
+    assert report["asked"] == report["metric"]["rows"] == 2.0
 
 
 def test_a_metric_that_breaks_is_named_in_one_line(data: Path) -> None:
