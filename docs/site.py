@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import json
 import re
@@ -153,7 +154,16 @@ def _kind(kind: type, name: str) -> str:
     """A field's annotation as it is written, cut to its type where constraints stand beside it."""
     homes = (vars(one).get("__annotations__", {}) for one in kind.__mro__)
     written = next((str(home[name]) for home in homes if name in home), "")
-    return re.sub(r"Annotated\[(.*?),.*\]", r"\1", written.replace("\n", " ")).replace("|", "\\|")
+    return ast.unparse(_Bare().visit(ast.parse(written, mode="eval"))).replace("|", "\\|") if written else ""
+
+
+class _Bare(ast.NodeTransformer):
+    """Takes the constraints from a type."""
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        annotated = isinstance(node.value, ast.Name) and node.value.id == "Annotated"
+        bare = node.slice.elts[0] if annotated and isinstance(node.slice, ast.Tuple) else node
+        return self.generic_visit(bare) if bare is node else self.visit(bare)
 
 
 def _attributes(kind: type) -> Iterator[str]:

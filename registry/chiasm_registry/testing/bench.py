@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
 SIZE_HW = (72, 96)  # of a picture that is no square
 STIRRED = 0.05  # spread of what is added to a fresh decoder's weights
-LOW = (0.05, 0.0)  # thresholds for a decoder that finds nothing at its own, as one that has learned nothing does
 
 
 @dataclass
@@ -95,28 +94,33 @@ class Bench:
 
     @cached_property
     def telling(self) -> BaseModel:
-        """The options to ask with: as they stand, or the first lower threshold at which the answers are not all empty.
+        """The options as they stand, or without a threshold where the answers would all be empty.
 
-        Answers that say nothing would keep every rule.
+        For rules that answers keep which say nothing. Not for those that compare two passes: of many places that are
+        all alike to a decoder that has learned nothing, rounding decides which it finds.
         """
         schema = self.task.spec.options
         own = schema(**self.options)
-        if "threshold" not in schema.model_fields or "threshold" in self.options:
+        if "threshold" in self.options or "threshold" not in schema.model_fields:
             return own
-        for options in (own, *self._lowered()):
-            routes = self._routes(self.phrases, self.picture, self.core, options)
-            if any(not answer.is_empty() for answer in self.decoded(self.kept, self.scene(), routes)):
-                return options
+        routes = self._routes(self.phrases, self.picture, self.core, own)
+        if any(not answer.is_empty() for answer in self.decoded(self.kept, self.scene(), routes)):
+            return own
+        with contextlib.suppress(ValidationError):  # a threshold in units of its own
+            return schema(**self.options, threshold=0.0)
         return own
 
-    def _lowered(self) -> Iterator[BaseModel]:
-        for threshold in LOW:
-            with contextlib.suppress(ValidationError):  # a threshold in units of its own
-                yield self.task.spec.options(**self.options, threshold=threshold)
-
-    def asked(self, phrases: Sequence[str], picture: Image | None = None, core: TinyCore | None = None) -> list[Route]:
-        """Routes of the phrases, on copies of their own."""
-        return self._routes(phrases, picture or self.picture, core or self.core, self.telling)
+    def asked(
+        self,
+        phrases: Sequence[str],
+        picture: Image | None = None,
+        core: TinyCore | None = None,
+        *,
+        telling: bool = False,
+    ) -> list[Route]:
+        """Routes of the phrases, on copies of their own; with the `telling` options, or with those of the bench."""
+        options = self.telling if telling else self.task.spec.options(**self.options)
+        return self._routes(phrases, picture or self.picture, core or self.core, options)
 
     def _routes(self, phrases: Sequence[str], picture: Image, core: TinyCore, options: BaseModel) -> list[Route]:
         import torch
@@ -130,9 +134,11 @@ class Bench:
         scene = (core or self.core).scene(picture or self.picture)
         return scene if self.task.spec.needs_image else replace(scene, maps=())
 
-    def answers(self, decoder: Any, phrases: Sequence[str], picture: Image | None = None) -> list[Output]:
+    def answers(
+        self, decoder: Any, phrases: Sequence[str], picture: Image | None = None, *, telling: bool = False
+    ) -> list[Output]:
         """What the decoder answers, one output a phrase, not yet checked further."""
-        return self.decoded(decoder, self.scene(picture), self.asked(phrases, picture))
+        return self.decoded(decoder, self.scene(picture), self.asked(phrases, picture, telling=telling))
 
     def decoded(self, decoder: Any, scene: Scene, routes: Sequence[Route]) -> list[Output]:
         """One call of `decode` under one seed, without gradients."""

@@ -27,7 +27,7 @@ ROUNDING = 0.03  # of the picture's longer side: some places stand on whole pixe
 
 def check_answers(bench: Bench) -> None:
     """Each answer passes what `dispatch` asks of it: class, number of items, finite numbers, places in the image."""
-    for answer in bench.answers(bench.kept, bench.phrases):
+    for answer in bench.answers(bench.kept, bench.phrases, telling=True):
         _check(answer, bench, (bench.picture.height, bench.picture.width))
 
 
@@ -46,7 +46,7 @@ def check_batches(bench: Bench) -> None:
 
 def check_round_trip(bench: Bench) -> None:
     """An answer read back from its JSON is the same answer."""
-    for answer in bench.answers(bench.kept, bench.phrases):
+    for answer in bench.answers(bench.kept, bench.phrases, telling=True):
         again = type(answer).model_validate_json(answer.model_dump_json())
         if fault := difference(answer, again, near=0):
             raise BrokenRuleError(f"read back from JSON, {fault}")
@@ -55,9 +55,9 @@ def check_round_trip(bench: Bench) -> None:
 def check_scale(bench: Bench) -> None:
     """The same picture with twice as many pixels gives the same places, twice as far out."""
     height, width = bench.picture.height, bench.picture.width
-    small = bench.answers(bench.kept, bench.phrases)
+    small = bench.answers(bench.kept, bench.phrases, telling=True)
     larger = replace(bench.scene(), size_hw=(LARGER * height, LARGER * width))
-    large = bench.decoded(bench.kept, larger, bench.asked(bench.phrases))
+    large = bench.decoded(bench.kept, larger, bench.asked(bench.phrases, telling=True))
     if not any(True for answer in (*small, *large) for _ in places(answer)):
         raise NotApplicableError("its answers hold no place in the image")
     for one, other in zip(small, large, strict=True):
