@@ -6,7 +6,7 @@ import threading
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from chiasm_registry import InputError
@@ -23,10 +23,15 @@ from .text.placed import PLACE
 
 if TYPE_CHECKING:
     from .model import Model
-    from .speech import Stream
 
 
 BUSY = "this session is answering in another thread; wait for it, or fork() it before"
+
+
+class Closes(Protocol):
+    """What is being said, and can be ended where it is."""
+
+    def close(self) -> None: ...
 
 
 @dataclass(eq=False)
@@ -39,7 +44,7 @@ class Thread:
     memory: Memory = field(default_factory=Memory)
     looks: tuple[Look, ...] = ()
     turns: list[tuple[str, Result]] = field(default_factory=list)
-    stream: Stream | None = None  # an answer that may still be being said
+    stream: Closes | None = None  # an answer that may still be being said
     busy: threading.Lock = field(default_factory=threading.Lock)  # held while a question is answered
 
     def fork(self) -> Thread:
