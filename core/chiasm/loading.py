@@ -82,8 +82,7 @@ def load(
 
 def _manner(manifest: Manifest) -> dict[str, Any]:
     """How a model speaks, as its folder says."""
-    named = {"openings": manifest.openings, "echoes": manifest.echoes}
-    return {"instruction": manifest.guided_instruction, **named}
+    return {"instruction": manifest.guided_instruction, "openings": manifest.openings, "echoes": manifest.echoes}
 
 
 def _folder(name_or_path: str | os.PathLike[str]) -> Path:

@@ -208,12 +208,11 @@ class Model:
         ids = self._prompt(self.instruction, [look] if look else [])
         tokens, places = (look.tokens, [look.places]) if look else (None, [])
         said: dict[str, dict[str, Tensor]] = {phrase: {} for phrase in phrases}
-        network, prefix = self.network, None
+        network, prefix, at_once = self.network, None, self.limits.phrases_at_once
         for chain in chains(self.table, tasks):
             with network.speaking_for(chain):
                 if prefix is None or network.adapted:
                     prefix = hear_prefix(network, self.markers, ids, tokens, places)
-                at_once = self.limits.phrases_at_once
                 spoken = speak_guided(network, self.markers, prefix, spelled, chain, at_once=at_once)
             own = [task for k, task in enumerate(chain, 1) if road_to(self.table, tasks, task) == chain[:k]]
             for phrase, slots in zip(phrases, spoken, strict=True):

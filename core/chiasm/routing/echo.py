@@ -1,6 +1,6 @@
 """Saying back: phrases of an answer that are held to the words of the question, to the letter.
 
-A small language model copies a word that it has rarely seen badly ("left lampamp" for "street lamp"). Where an answer
+A small language model copies a word that it has rarely seen badly ("leftampamp" for "street lamp"). Where an answer
 begins in a way that names what the question names, the next token of a phrase is chosen among those that go on with the
 question's own words: decoding along a trie of what may be said (De Cao et al. 2021, Autoregressive Entity Retrieval).
 """

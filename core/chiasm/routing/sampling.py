@@ -101,7 +101,7 @@ class Chooser:
     def _masked(self, scores: Tensor, state: AnswerState, said: list[int]) -> Tensor:
         """Scores (V + tasks,) of what may come; what was routed before costs, and some ways to begin."""
         masked = scores + self._bans(frozenset(state.allowed()))
-        if any(tuple(said[: len(ids)]) == ids for ids in self.echoes) and state.in_phrase:
+        if state.in_phrase and any(tuple(said[: len(ids)]) == ids for ids in self.echoes):
             return self._said_back(masked, state)
         for places, cost in ((state.repeating(), AGAIN), (state.resuming(), RESUMED)):
             if places:

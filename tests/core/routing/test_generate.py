@@ -253,5 +253,5 @@ def test_of_control_tokens_only_the_legal_ones_are_chosen(model: Model) -> None:
     places = [[i for i in controls if n >> i & 1] for n in range(2 * MOST_BANS)]
     for legal, other in zip(places, places[::-1], strict=True):
         at_ease = {"pending": [], "repeating": list, "resuming": list, "circling": bool}
-        states: Any = [SimpleNamespace(allowed=row.copy, **at_ease) for row in (legal, other)]
+        states: Any = [SimpleNamespace(in_phrase=False, allowed=row.copy, **at_ease) for row in (legal, other)]
         assert choose(logits, states, [[], []]) == [min(row, default=len(controls)) for row in (legal, other)]

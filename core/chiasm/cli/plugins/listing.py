@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from ..errors import BAD_INPUT
+
 COLUMNS = ("name", "status", "reason", "distribution", "version")
 
 
@@ -22,7 +24,7 @@ def list_plugins(
     rows = [{column: str(getattr(plugin, column)) for column in COLUMNS} for plugin in plugins]
     typer.echo(json.dumps(rows, indent=2) if as_json else as_text(rows))
     if Settings.read().strict and not all(plugin.status in ("ok", "disabled") for plugin in plugins):
-        raise typer.Exit(2)
+        raise typer.Exit(BAD_INPUT)
 
 
 def as_text(rows: Sequence[dict[str, str]]) -> str:
