@@ -88,7 +88,8 @@ class Asker:
         found: list[Word] = []
         taken: set[str] = set()  # words, and what they mean: few people ask for the same thing twice
         for _ in range(4 * size):
-            word = self.any_word(facts, rng)
+            unlabelled = self.mix.unlabelled and rng.random() < self.mix.unlabelled
+            word = self.words.anything(rng) if unlabelled else self.any_word(facts, rng)
             meant = {word.text.lower(), word.plural.lower(), *(word.names if rng.random() < 0.9 else ())}
             if not taken & meant:
                 found.append(word)

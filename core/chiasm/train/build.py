@@ -15,11 +15,12 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from ..text.templates import find_template
+from .batch import collate
 from .config import Section, TrainConfig
 from .cutouts import CutoutBank, cut_out
 from .data import Record, read_records
 from .folders import sha256
-from .items import Item, Items, Writer, collate
+from .items import Item, Items, Writer
 from .mix import Mix
 from .photos import PhotoStore
 from .requests import Composer

@@ -11,10 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
-import torch
 from chiasm_registry import ChiasmError, Sample, Task, TrainingError
 from chiasm_registry.errors import shown
-from torch import Tensor
 from torch.utils.data import Dataset
 
 from ..routing.rows import Rows
@@ -22,7 +20,6 @@ from ..routing.sequence import ALONE, Markers, branch_ids
 from ..text import Template, Tokenizer, build_prompt, build_turn
 from .cutouts import CutoutIndex
 from .data import Record
-from .render import collate_plans
 from .requests import Composer, Request, Routed
 from .scenes import Settings, ViewPlan, item_rng, plan
 from .shapes import Shapes
@@ -64,8 +61,9 @@ class Item:
     image_id: str
     view: ViewPlan | None
     row: Row
-    targets: dict[str, list[Any]]  # by task, one a route, in the order of the row
+    targets: dict[str, list[Any]]  # by task, one a route that is judged, in the order of the row
     phrases: dict[str, list[str]]
+    judged: dict[str, list[bool]]  # by task, one a route of the row: whether it has a target
 
 
 @dataclass(frozen=True)
@@ -167,12 +165,14 @@ class Items(Dataset[Item]):
         requests = [self.composer.compose(seen, view.objects, rng, kind) for kind in self.kinds]
         row = self.writer.write(requests)
         shapes = Shapes(view, self.records, self.cutouts)
-        targets, phrases = {}, {}
+        targets, phrases, judged = {}, {}, {}
         for name, task in self.tasks.items():
-            said = [said for task_name, said in row.routed if task_name == name]
+            routed = [said for task_name, said in row.routed if task_name == name]
+            judged[name] = [one.judged for one in routed]
+            said = [one for one in routed if one.judged]
             targets[name] = _targets(task, _sample(view, said, shapes, self._stretch(view))) if said else []
             phrases[name] = [one.phrase for one in said]
-        return Item(view.image_id, view if self.writer.images else None, row, targets, phrases)
+        return Item(view.image_id, view if self.writer.images else None, row, targets, phrases, judged)
 
     def _stretch(self, view: ViewPlan) -> float:
         """How many times wider than high a square of the view is in its (first) photograph."""
@@ -216,34 +216,3 @@ def _sample(view: ViewPlan, said: Sequence[Routed], shapes: Shapes, stretch: flo
         stretch=stretch,
         draw=shapes,
     )
-
-
-class Nested:
-    """What stays as it is, nested by image, while a batch's tensors move to the device."""
-
-    def __init__(self, targets: Mapping[str, list[list[Any]]], phrases: Mapping[str, list[list[str]]]) -> None:
-        self.targets, self.phrases = targets, phrases
-
-
-def collate(items: Sequence[Item], pad: int, source: int) -> dict[str, Any]:
-    """A batch: tensors of the views, padded rows (on the right, branch -1), and what stays nested by image."""
-    rows = [item.row for item in items]
-    longest = max(len(row.ids) for row in rows)
-    views = [item.view for item in items if item.view is not None]
-    return {
-        "ids": [item.image_id for item in items],
-        "view": collate_plans(views, source=source) if views else None,
-        "tokens": _padded([row.ids for row in rows], longest, pad),
-        "branch": _padded([row.branch for row in rows], longest, -1),
-        "parent": _padded([row.parent for row in rows], longest, 0),
-        "labels": _padded([row.labels for row in rows], longest, NO_LABEL),
-        "asked": _padded([row.asked for row in rows], longest, False),
-        "nested": Nested(
-            {name: [item.targets[name] for item in items] for name in items[0].targets},
-            {name: [item.phrases[name] for item in items] for name in items[0].phrases},
-        ),
-    }
-
-
-def _padded(rows: Sequence[Sequence[int]], length: int, fill: int) -> Tensor:
-    return torch.tensor([[*row, *[fill] * (length - len(row))] for row in rows])

@@ -35,6 +35,7 @@ class Mix:
     canonical: float = 0.6  # the category's own name instead of a synonym
     union: float = 0.05  # "animals" instead of one category
     foreign: float = 0.015  # "Hund"
+    unlabelled: float = 0.0  # of the names in requests: anything, which is said back; nobody judges what is found of it
     coloured: float = 0.25  # "red bus", where the captions say so of the only one
     coloured_absent: float = 0.03  # "red bus" where there is none
     find_sizes: tuple[float, ...] = (0.26, 0.27, 0.21, 0.14, 0.08, 0.04)  # of one to six names

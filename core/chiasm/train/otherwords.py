@@ -37,7 +37,7 @@ def in_other_words(question: str, rng: random.Random) -> str:
 def _other(word: str, rng: random.Random) -> str:
     if len(word) < SHORTEST or word[0] == "{" or word.lower() in frame() or rng.random() >= SHARE:
         return word
-    other = pick(_words(), rng)
+    other = pick(other_words(), rng)
     return other.capitalize() if word[0].isupper() else other
 
 
@@ -48,7 +48,7 @@ def frame() -> frozenset[str]:
 
 
 @cache
-def _words() -> tuple[str, ...]:
+def other_words() -> tuple[str, ...]:
     """Words of the list and of all plain questions, none of which asks for anything or is a thing that we know."""
     asked = " ".join([*lines("world_questions.txt"), *lines("picture_questions.txt")]).lower()
     known = {part for text in texts_in(table("names.yaml")) for part in text.lower().split()}

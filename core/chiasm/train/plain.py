@@ -115,9 +115,12 @@ def _slot_text(slot: str, facts: Facts, asker: Asker, rng: random.Random) -> str
         return str(int(rng.random() ** 2 * 100))
     if slot in ("place", "mark"):
         return str(pick(table("slots.yaml")[slot], rng))
-    word = asker.any_word(facts, rng)
-    while word.number not in ("count", "plural"):
+    if asker.mix.unlabelled and rng.random() < asker.mix.unlabelled:
+        word = asker.words.anything(rng)
+    else:
         word = asker.any_word(facts, rng)
+        while word.number not in ("count", "plural"):
+            word = asker.any_word(facts, rng)
     return word.plural if slot == "things" else word.text
 
 

@@ -38,6 +38,7 @@ class Routed:
     tasks: Chain
     meaning: tuple[str, ...] = ()  # () for a word that is none of the categories
     singled: bool = False  # it points to one thing by more than its name
+    judged: bool = True  # False: nobody knows what of it is there, so it is said and routed, and no decoder is told
 
 
 @dataclass(frozen=True)
@@ -160,8 +161,7 @@ class Composer:
         words = self.asker.find(facts, rng)
         prompt, names = FindPrompt(words, rng).write()
         pairs = zip(words, names, strict=True)
-        routed = [Routed(name, facts.matches(word), self.verbs.finder, word.names) for word, name in pairs]
-        return Request("find", prompt, listed(LOOKED, routed))
+        return Request("find", prompt, listed(LOOKED, [_routed(facts, *pair, self.verbs.finder) for pair in pairs]))
 
     def _task(self, facts: Facts, verb: Verb, rng: random.Random) -> Request:
         """A request in a task's own words; a task that needs no image is asked without it, for one thing."""
@@ -171,8 +171,7 @@ class Composer:
         words = self.asker.find(facts, rng) if seeing else [self._dreamt(facts, rng)]
         prompt, names = FindPrompt(words, rng, seen=seeing).write(pick(verb.phrasings, rng))
         pairs = zip(words, names, strict=True)
-        routed = [Routed(name, facts.matches(word), verb.chain, word.names) for word, name in pairs]
-        answer = listed(LOOKED if seeing else HERE, routed)
+        answer = listed(LOOKED if seeing else HERE, [_routed(facts, *pair, verb.chain) for pair in pairs])
         image = seeing or rng.random() < self.mix.task_beside
         return Request("task", prompt, answer, image=image, own=verb.learns)
 
@@ -194,6 +193,10 @@ class Composer:
         names += self.asker.more(facts, self.mix.everything_more, rng)
         routed = [Routed(name, facts.by_name.get(name, ()), self.verbs.finder, (name,)) for name in names]
         return Request("everything", prompt, listed("I see ", routed) if routed else ("I see nothing that I know.",))
+
+
+def _routed(facts: Facts, word: Word, name: str, chain: Chain) -> Routed:
+    return Routed(name, facts.matches(word), chain, word.names, judged=word.judged)
 
 
 def _said(records: Sequence[Record]) -> frozenset[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import compress
 from typing import Any, cast
 
 import torch
@@ -16,7 +17,8 @@ from transformers import DynamicCache
 from ..images import IMAGENET_MEAN, IMAGENET_STD
 from ..routing.network import Network
 from ..routing.sequence import Markers, branch_mask, branch_positions
-from .items import NO_LABEL, Nested, blamed_on
+from .batch import Nested
+from .items import NO_LABEL, blamed_on
 from .photos import PhotoStore
 from .render import render
 
@@ -177,12 +179,13 @@ class Step(nn.Module):
     def _task_losses(
         self, name: str, scenes: list[Scene], tokens: Tensor, hidden: Tensor, nested: Nested
     ) -> dict[str, Tensor]:
-        """The task's own losses on the images that have routes of it."""
-        phrases, targets = nested.phrases[name], nested.targets[name]
+        """The task's own losses on the images that have routes of it of which the truth is known."""
+        phrases, targets, judged = nested.phrases[name], nested.targets[name], nested.judged[name]
         counts = [len(p) for p in phrases]
         if not sum(counts):
             return {}
-        slots = [part.unbind(0) for part in torch.split(self.network.slots(tokens, hidden, name), counts)]
+        said = torch.split(self.network.slots(tokens, hidden, name), [len(known) for known in judged])
+        slots = [[*compress(part.unbind(0), known)] for part, known in zip(said, judged, strict=True)]
         vectors = self.network.rows.row(name).vectors
         used = [k for k, count in enumerate(counts) if count]
         routes = [

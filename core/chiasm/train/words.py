@@ -9,6 +9,7 @@ from itertools import chain
 from typing import Literal
 
 from .language import lines, pick, table
+from .otherwords import other_words
 
 Number = Literal["count", "plural", "pair", "mass", "pronoun", "proper", "foreign"]
 
@@ -22,6 +23,11 @@ class Word:
     names: tuple[str, ...] = ()
     number: Number = "count"
     open: bool = False  # has members that nobody labels: it never counts as absent
+
+    @property
+    def judged(self) -> bool:
+        """Whether anybody can know what of it is there."""
+        return bool(self.names) or not self.open
 
 
 def pluralise(text: str) -> str:
@@ -65,10 +71,12 @@ class Words:
         self.unions = [_union(text, row, data) for text, row in data["unions"].items() if set(row["of"]) <= set(names)]
         self.sexed = {text: row for text, row in data["sexed"].items() if row["of"] in self.canonical}
         self.meant = self._meant()
-        self.taken = self.meant | said | {word.lower() for word in lines("heldout.txt")}  # no invention is any of these
+        self.held_out = frozenset(word.lower() for word in lines("heldout.txt"))
+        self.taken = self.meant | said | self.held_out  # no invention is any of these
         self.by_text = {text: word for word in self._known() for text in (word.text, word.plural)}
         self.singular = {text: word.text for text, word in self.by_text.items()}
         self.nouns = [_noun(text) for text in lines("nouns.txt") if text.lower() not in self.meant]
+        self.things = [_thing(text) for text in lines("things.txt") if text not in self.meant]
         self.other_nouns = [Word(text, text, (), "foreign") for text in lines("other_nouns.txt")]
 
     def _known(self) -> list[Word]:
@@ -114,6 +122,20 @@ class Words:
             return self.with_quality(word, rng)
         return word
 
+    def anything(self, rng: random.Random) -> Word:
+        """Anything that people may ask for: a thing that may be there unlabelled, half things, words of any kind."""
+        roll = rng.random()
+        if roll < 0.62:
+            return pick(self.things, rng)
+        last = pick(self.things, rng).text.rpartition(" ")[2]
+        if roll < 0.74:
+            text = f"{pick(other_words(), rng)} {last}"
+        elif roll < 0.88:
+            text = f"{pick(self.things, rng).text} {last}"
+        else:
+            text = pick(other_words(), rng)
+        return self.anything(rng) if text in self.meant | self.held_out else _thing(text)
+
     @staticmethod
     def with_quality(word: Word, rng: random.Random) -> Word:
         """The word with an adjective in front; true only of what is not there."""
@@ -154,6 +176,11 @@ def _union(text: str, row: dict[str, object], data: dict[str, dict[str, str]]) -
     mass = row.get("number") == "mass"
     plural = str(row.get("plural") or (text if mass else pluralise(text)))
     return Word(text, plural, tuple(of), "mass" if mass else "count", bool(row.get("open")))
+
+
+def _thing(text: str) -> Word:
+    several = text.endswith("s") and not text.endswith(("ss", "us"))
+    return Word(text, text if several else pluralise(text), (), "plural" if several else "count", open=True)
 
 
 def _noun(text: str) -> Word:

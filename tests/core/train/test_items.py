@@ -12,8 +12,10 @@ from chiasm.model import Model
 from chiasm.routing.guided import hear_prefix, speak_guided
 from chiasm.routing.sequence import branch_ids, branch_mask, branch_positions
 from chiasm.text import build_prompt, build_turn
+from chiasm.train.batch import collate
 from chiasm.train.data import Record
-from chiasm.train.items import NO_LABEL, Item, Items, Row, Writer, collate
+from chiasm.train.items import NO_LABEL, Item, Items, Row, Writer
+from chiasm.train.mix import Mix
 from chiasm.train.requests import Composer, Request, Routed
 from chiasm.train.scenes import PLAIN, Settings
 from chiasm_registry import Sample, SampleObject, Task
@@ -53,7 +55,8 @@ def writer(model: Model, images: tuple[int, ...] | None = None) -> Writer:
 
 def item(row: Row, name: str = "1") -> Item:
     phrases: dict[str, list[str]] = {task: [s.phrase for t, s in row.routed if t == task] for task in BOTH}
-    return Item(name, None, row, {task: list(said) for task, said in phrases.items()}, phrases)
+    judged = {task: [True] * len(said) for task, said in phrases.items()}
+    return Item(name, None, row, {task: list(said) for task, said in phrases.items()}, phrases, judged)
 
 
 def spoken(model: Model, rows: list[Row], image: Tensor | None) -> tuple[dict[str, Any], Tensor]:
@@ -245,6 +248,18 @@ def test_targets_belong_to_their_phrases(model: Model, records: list[Record]) ->
             assert set(found) <= set(meaning)
         assert made.targets["level"] == []
         assert made.view is not None
+
+
+def test_a_phrase_of_which_nobody_knows_the_truth_has_no_target(model: Model, records: list[Record]) -> None:
+    made = items(model, records)
+    made.composer = Composer(["dog", "cup"], records, Mix(unlabelled=0.5), branches=5, tasks=[Marked().spec])
+    several = [made[index] for index in range(30)]
+    for item in several:
+        said = [s for task, s in item.row.routed if task == "detection"]
+        assert item.judged["detection"] == [s.judged for s in said]
+        assert item.phrases["detection"] == [phrase for phrase, _, _ in item.targets["detection"]]
+        assert item.phrases["detection"] == [s.phrase for s in said if s.judged]
+    assert {known for item in several for known in item.judged["detection"]} == {True, False}
 
 
 def test_words_alone_have_no_view(model: Model, records: list[Record]) -> None:

@@ -130,6 +130,35 @@ def test_open_unions_never_count_as_absent(composer: Composer) -> None:
     assert not asked & {"fruit", "fruits", "food", "bag", "bags", "cutlery"}
 
 
+def test_anything_may_be_asked_for_and_is_not_judged() -> None:
+    """Words that nobody labels are said back and routed like all others; what is known of the others stays known."""
+    some = Composer(NAMES, RECORDS, Mix(unlabelled=0.5), tasks=[FIND, OUTLINE])
+    things = {text for word in some.words.things for text in (word.text, word.plural)}
+    for kind in ("find", "task"):
+        asked = [item for request in many(some, kind, 1500, STREET) for item in routed(request)]
+        unjudged = [item for item in asked if not item.judged]
+        assert 0.4 < len(unjudged) / len(asked) < 0.6
+        assert all(item.matches == item.meaning == () and item.tasks for item in unjudged)
+        phrases = {item.phrase.lower() for item in unjudged}
+        assert len(phrases & things) > 300
+        assert len(phrases - things) > 100  # two words that nobody has put together, and words that are no things
+        assert not phrases & some.words.meant
+        assert any(item.matches for item in asked)
+    for kind in ("guided", "count", "yes_no", "everything"):
+        assert all(item.judged for request in many(some, kind, 300, STREET) for item in routed(request))
+
+
+def test_what_may_be_there_unlabelled_is_never_said_to_be_absent(composer: Composer) -> None:
+    for request in many(composer, "find", 1000, STREET):
+        assert all(item.judged for item in routed(request))
+
+
+def test_plain_questions_are_about_anything_too() -> None:
+    some = Composer(NAMES, RECORDS, Mix(unlabelled=1.0, question=1.0), tasks=[FIND])
+    prompts = " ".join(str(request.prompt).lower() for request in many(some, "question", 3000, STREET))
+    assert len([word for word in some.words.things if re.search(rf"\b{re.escape(word.text)}\b", prompts)]) > 300
+
+
 def test_everything_may_propose_more_than_there_is() -> None:
     """Behind what is there stand likely names that are not, without objects, always as many: a list that has an end."""
     composer = Composer(NAMES, RECORDS, Mix(everything_more=2), tasks=[FIND])
@@ -203,8 +232,9 @@ def test_control_strings_are_asked_about_as_plain_text(composer: Composer) -> No
 def test_held_out_words_are_in_no_request(composer: Composer) -> None:
     held = re.compile(r"\b(" + "|".join(map(re.escape, lines("heldout.txt"))) + r")s?\b", re.IGNORECASE)
     shots = [record(*shot_names) for shot_names in (("bus", "dog"), ("cat",))]  # captions are the user's own
-    for shot in shots:
-        for request in many(composer, None, 4000, shot):
+    anything = Composer(NAMES, RECORDS, Mix(unlabelled=0.5), tasks=[FIND])
+    for shot, some in zip(shots * 2, (composer, composer, anything, anything), strict=True):
+        for request in many(some, None, 4000, shot):
             parts = [part if isinstance(part, str) else part.phrase for part in request.answer]
             assert not held.search("\n".join([request.prompt or "", *parts]))
     assert not any(held.search(example) for example in language_texts())

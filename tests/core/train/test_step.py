@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from chiasm.routing.network import Network
 from chiasm.text import TEMPLATES
-from chiasm.train.items import NO_LABEL, Item, Row, Writer, collate
+from chiasm.train.batch import collate
+from chiasm.train.items import NO_LABEL, Item, Row, Writer
 from chiasm.train.requests import Request, Routed
 from chiasm.train.step import Pictures, Step
 from chiasm_registry import CoreInfo, Decoder, Route, Scene
@@ -61,12 +62,11 @@ def step_of(**more: Any) -> tuple[Step, Writer]:
 def batch_of(step: Step, rows: Sequence[Row], *, view: bool = True) -> dict[str, Any]:
     items = []
     for k, row in enumerate(rows):
-        phrases: dict[str, list[str]] = {
-            task: [said.phrase for name, said in row.routed if name == task] for task in ("detection", "level")
-        }
-        items.append(
-            Item(str(k), None, row, {t: [f"target of {p}" for p in said] for t, said in phrases.items()}, phrases)
-        )
+        routed = {task: [said for name, said in row.routed if name == task] for task in ("detection", "level")}
+        phrases = {task: [one.phrase for one in said if one.judged] for task, said in routed.items()}
+        targets: dict[str, list[Any]] = {task: [f"target of {p}" for p in said] for task, said in phrases.items()}
+        judged = {task: [one.judged for one in said] for task, said in routed.items()}
+        items.append(Item(str(k), None, row, targets, phrases, judged))
     made = collate(items, pad=step.markers.end, source=64)
     made.pop("ids")
     return {**made, "view": {"colours": torch.zeros(len(rows), 3, 4)} if view else None}
@@ -114,6 +114,26 @@ def test_a_decoder_is_taught_only_by_images_that_have_routes_of_it() -> None:
     assert scenes[0].size_hw == (56, 56)
     assert scenes[1].pixels(28).shape == (3, 28, 28)
     assert not torch.equal(scenes[0].maps[0], scenes[1].maps[0])
+
+
+def test_a_decoder_is_taught_nothing_about_a_phrase_of_which_nobody_knows_the_truth() -> None:
+    """The others keep their own slots; where nothing else was asked there is no loss of the task."""
+    step, writer = step_of()
+    dog, mug, cup = (Routed(name, (), DET, judged=name != "mug") for name in ("dog", "mug", "cup"))
+    several = Request("find", "Find all", ("A ", dog, ", ", mug, " and ", cup, "."))
+    rows = [writer.write([several]), writer.write([Request("find", "Find it", (mug,))])]
+    assert "loss/detection/slots" not in step(**batch_of(step, rows[1:]))
+    step(**batch_of(step, rows))
+    scenes, routes, targets = step.network.decoders["detection"].given
+    assert len(scenes) == 1
+    assert [route.phrase for route in routes[0]] == ["dog", "cup"]
+    assert list(targets[0]) == ["target of dog", "target of cup"]
+    batch = batch_of(step, rows[:1])
+    seen = step.network.backbone.see(step._tiles(batch["view"])[1])
+    hidden = step._speak(batch["tokens"], batch["branch"], batch["parent"], seen.tokens.flatten(0, 1))
+    first, _, last = step.network.slots(batch["tokens"], hidden, "detection")
+    torch.testing.assert_close(routes[0][0].slots, first)
+    torch.testing.assert_close(routes[0][1].slots, last)
 
 
 def test_gradients_reach_everything_that_spoke_or_saw() -> None:
