@@ -135,7 +135,7 @@ class Composer:
     def _guided(self, facts: Facts, rng: random.Random) -> Request:
         referred = self.referrer.phrases(facts, self.mix.guided_refer, rng)
         words = self.asker.guided(facts, self.branches - len(referred), rng)
-        routed = [Routed(text, facts.matches(word), self._chain(rng), word.names) for word, text in words]
+        routed = [_routed(facts, word, text, self._chain(rng)) for word, text in words]
         chains = [chain for chain in (*self.verbs.guided, self.verbs.finder) if chain] or [()]
         routed += [Routed(one.text, (one.match,), pick(chains, rng), (one.name,), singled=True) for one in referred]
         return Request("guided", None, tuple(routed))
@@ -179,7 +179,7 @@ class Composer:
         """One phrase for a task that needs no image, guided, as `Model.run` asks it: "a red bus", "red buses"."""
         word = self._dreamt(facts, rng)
         before, name = noun_phrase(word, "a" if rng.random() < 0.6 else "bare", rng.random() < 0.2, rng)
-        routed = Routed(before + name, facts.matches(word), verb.chain, word.names)
+        routed = _routed(facts, word, before + name, verb.chain)
         return Request("task", None, (routed,), image=False)
 
     def _dreamt(self, facts: Facts, rng: random.Random) -> Word:
